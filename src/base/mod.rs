@@ -1,0 +1,5 @@
+//! Layer 0: leaf types without I/O. Imports nothing of this crate.
+
+pub mod clock;
+pub mod identity;
+pub mod secret;

@@ -1,0 +1,3 @@
+//! Layer 1: what the gateway says of itself. Imports `base` only.
+
+pub mod access_log;

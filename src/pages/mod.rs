@@ -1,0 +1,1 @@
+//! Layer 2: view structs to HTML. Imports `base`, `web`.

@@ -1,0 +1,88 @@
+//! Layer 2: who holds which session, until when. Imports `base`, `web`, `observe`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::base::clock::Timestamp;
+use crate::base::secret::Secret;
+
+/// Checked settings of the session layer.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Signing secrets, 32 bytes or more each: the first signs, all verify.
+    pub secrets: Vec<Secret>,
+    /// Absolute limit of a session's life (the seed's `sessionDuration`). Default 24 h.
+    pub duration: Duration,
+    /// Longest pause between two requests. Default 2 h; never above `duration`.
+    pub idle_timeout: Duration,
+    /// Where sessions are kept.
+    pub store: StoreSettings,
+    /// How the session cookie is written.
+    pub cookie: CookieSettings,
+}
+
+/// Where sessions are kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoreSettings {
+    /// The embedded sled store in this folder.
+    Sled {
+        /// The store's own folder.
+        path: PathBuf,
+    },
+    /// In memory only: every session ends with the process.
+    Memory,
+}
+
+/// How the session cookie is written: the nine cookie options of the seed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CookieSettings {
+    /// Own name; `None` for `__Host-fluidgate` when Secure, else `fluidgate`.
+    pub name: Option<String>,
+    /// `HttpOnly`. Default true.
+    pub http_only: bool,
+    /// `Secure`. Default: follows the scheme of the request.
+    pub secure: SecureMode,
+    /// `SameSite`. Default Lax.
+    pub same_site: SameSite,
+    /// `Max-Age`. Default: what remains of the server's limits.
+    pub max_age: MaxAge,
+    /// `Expires`: a fixed date, beside Max-Age.
+    pub expires: Option<Timestamp>,
+    /// `Path`. Default `/`.
+    pub path: String,
+    /// `Domain`. Default none.
+    pub domain: Option<String>,
+}
+
+/// When the cookie carries `Secure`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SecureMode {
+    /// On requests that came by TLS, to us or to a trusted proxy.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// The `SameSite` attribute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SameSite {
+    /// Not sent on any cross-site request.
+    Strict,
+    /// Sent on top-level navigations.
+    Lax,
+    /// Always sent; needs Secure.
+    None,
+}
+
+/// The `Max-Age` attribute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MaxAge {
+    /// What remains of the absolute limit, at most 400 days.
+    Derived,
+    /// The same with a ceiling.
+    Ceiling(Duration),
+    /// No Max-Age: the cookie ends with the browser session.
+    BrowserSession,
+}
