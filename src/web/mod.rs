@@ -2,3 +2,8 @@
 
 pub mod body;
 pub mod head_watch;
+pub mod host;
+pub mod normalize;
+pub mod path;
+pub mod return_to;
+pub mod route;

@@ -1,0 +1,111 @@
+//! One reading of a host: lower case, no trailing dot, port apart. The only place that knows about either (P5, P12).
+
+use std::borrow::Cow;
+use std::net::Ipv6Addr;
+
+/// A host and the port it was given with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Host<'a> {
+    /// Lower-case name without a trailing dot, IPv4 address, or IPv6 address in brackets.
+    pub name: Cow<'a, str>,
+    /// The port, when one was given.
+    pub port: Option<u16>,
+}
+
+/// The text is not exactly one host with an optional port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the host is not a single valid name or address")]
+pub struct InvalidHost;
+
+impl<'a> Host<'a> {
+    /// Reads `host [":" port]` (RFC 9110 section 7.2). User information, lists, paths, percent-escapes and an empty name or port
+    /// are refused. Names are at most 253 bytes of letters, digits, `-`, `_` and inner dots.
+    ///
+    /// # Errors
+    /// [`InvalidHost`] for everything else.
+    pub fn parse(text: &'a str) -> Result<Self, InvalidHost> {
+        if let Some(rest) = text.strip_prefix('[') {
+            let (address, port) = rest.split_once(']').ok_or(InvalidHost)?;
+            let address: Ipv6Addr = address.parse().map_err(|_| InvalidHost)?;
+            let port = match port {
+                "" => None,
+                _ => Some(parse_port(port.strip_prefix(':').ok_or(InvalidHost)?)?),
+            };
+            return Ok(Self { name: Cow::Owned(format!("[{address}]")), port });
+        }
+        let (name, port) = match text.split_once(':') {
+            Some((name, port)) => (name, Some(parse_port(port)?)),
+            None => (text, None),
+        };
+        let name = name.strip_suffix('.').unwrap_or(name);
+        let byte = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+        if name.is_empty()
+            || name.len() > 253
+            || !name.bytes().all(byte)
+            || name.starts_with('.')
+            || name.contains("..")
+            || name.ends_with('.')
+        {
+            return Err(InvalidHost);
+        }
+        let name = if name.bytes().any(|b| b.is_ascii_uppercase()) {
+            Cow::Owned(name.to_ascii_lowercase())
+        } else {
+            Cow::Borrowed(name)
+        };
+        Ok(Self { name, port })
+    }
+
+    /// Whether both name the same place for a scheme whose default port is `default`.
+    pub fn same_place(&self, other: &Host<'_>, default: u16) -> bool {
+        self.name == other.name && self.port.unwrap_or(default) == other.port.unwrap_or(default)
+    }
+}
+
+/// Digits only: `parse` alone would take a leading `+`.
+fn parse_port(text: &str) -> Result<u16, InvalidHost> {
+    if text.is_empty() || !text.bytes().all(|b| b.is_ascii_digit()) {
+        return Err(InvalidHost);
+    }
+    text.parse().map_err(|_| InvalidHost)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn case_trailing_dot_and_port_are_taken_apart() {
+        for (text, name, port) in [
+            ("wiki.example.com", "wiki.example.com", None),
+            ("Wiki.Example.COM.:8080", "wiki.example.com", Some(8080)),
+            ("127.0.0.1:80", "127.0.0.1", Some(80)),
+            ("[::1]:443", "[::1]", Some(443)),
+            ("[2001:DB8::1]", "[2001:db8::1]", None),
+            ("a_b", "a_b", None),
+        ] {
+            let host = Host::parse(text).expect(text);
+            assert_eq!((&*host.name, host.port), (name, port), "{text}");
+        }
+    }
+
+    #[test]
+    fn anything_but_one_host_is_refused() {
+        for text in [
+            "", ".", "a..b", ".a", "a,b", "a/b", "a?c", "u@a", "a b", "a:", "a:+80", "a:65536", "a:80:80",
+            "a%41", "[::1", "[x]", "[::1]x", "::1", "é", "a\0", "a..", "[::1]:",
+        ] {
+            assert_eq!(Host::parse(text), Err(InvalidHost), "{text:?}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn reading_a_read_host_again_changes_nothing(text in "[a-zA-Z0-9.:_\\[\\]-]{0,20}") {
+            if let Ok(host) = Host::parse(&text) {
+                let again = Host::parse(&host.name).unwrap();
+                proptest::prop_assert_eq!(&again.name, &host.name);
+            }
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! One reading of a whole message head, or a refusal (P12, P13). Everything behind this trusts its result.
+
+use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use http::{HeaderMap, Method, Request, Version};
+
+use crate::web::head_watch::HeadFacts;
+use crate::web::host::Host;
+use crate::web::path::{PathReadings, PathRefusal, read_path};
+
+/// A request of which there is one reading. It borrows from the request it was read from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NormalRequest<'a> {
+    /// Whom it is for.
+    pub host: Host<'a>,
+    /// The path's readings; `/` for `OPTIONS *`.
+    pub path: PathReadings<'a>,
+}
+
+/// Why a message was refused. The answer is 400, and the connection ends: what follows on it may be anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The head was not seen on the wire, as with a request sent right behind a chunked body.
+    #[error("the request head could not be followed on the wire")]
+    UnseenHead,
+    /// CONNECT is not offered.
+    #[error("CONNECT is not offered")]
+    Connect,
+    /// A `#` stands in the target.
+    #[error("the request target holds a fragment")]
+    Fragment,
+    /// The target is neither origin-form, absolute-form nor `OPTIONS *`.
+    #[error("the request target has no valid form")]
+    Target,
+    /// Host is missing.
+    #[error("the Host field is missing")]
+    NoHost,
+    /// Host stands more than once.
+    #[error("there is more than one Host field")]
+    SeveralHosts,
+    /// Host is not one valid host.
+    #[error("the Host field is not one valid host")]
+    InvalidHost,
+    /// The target's authority is not the one of Host.
+    #[error("the request target and the Host field name different hosts")]
+    HostMismatch,
+    /// The path was refused.
+    #[error(transparent)]
+    Path(#[from] PathRefusal),
+    /// Content-Length beside Transfer-Encoding.
+    #[error("Content-Length and Transfer-Encoding stand together")]
+    TwoFramings,
+    /// Transfer-Encoding is anything but exactly one `chunked`.
+    #[error("Transfer-Encoding is not exactly one chunked")]
+    TransferEncoding,
+    /// Content-Length stands twice or is not a plain decimal number.
+    #[error("Content-Length is repeated or not canonical")]
+    ContentLength,
+}
+
+impl Refusal {
+    /// The stable code for logs.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::UnseenHead => "unseen_head",
+            Self::Connect => "connect",
+            Self::Fragment => "fragment",
+            Self::Target => "target_form",
+            Self::NoHost => "no_host",
+            Self::SeveralHosts => "several_hosts",
+            Self::InvalidHost => "invalid_host",
+            Self::HostMismatch => "host_mismatch",
+            Self::Path(_) => "path",
+            Self::TwoFramings => "two_framings",
+            Self::TransferEncoding => "transfer_encoding",
+            Self::ContentLength => "content_length",
+        }
+    }
+}
+
+/// Reads `request`. `facts` is what stood on the wire: an HTTP/1 request without them is refused.
+///
+/// # Errors
+/// The first [`Refusal`] met.
+pub fn normalize<'a, B>(
+    request: &'a Request<B>,
+    facts: Option<HeadFacts>,
+) -> Result<NormalRequest<'a>, Refusal> {
+    let facts = facts.ok_or(Refusal::UnseenHead)?;
+    if request.method() == Method::CONNECT {
+        return Err(Refusal::Connect);
+    }
+    if facts.fragment {
+        return Err(Refusal::Fragment);
+    }
+    framing(request.headers(), facts)?;
+    let host = host(request)?;
+    let path = match request.uri().path() {
+        "*" if request.method() == Method::OPTIONS => read_path("/")?,
+        "*" => return Err(Refusal::Target),
+        path => read_path(path)?,
+    };
+    Ok(NormalRequest { host, path })
+}
+
+/// Exactly one framing, told in exactly one way (RFC 9112 section 6).
+fn framing(headers: &HeaderMap, facts: HeadFacts) -> Result<(), Refusal> {
+    if facts.content_lengths > 0 && facts.transfer_encodings > 0 {
+        return Err(Refusal::TwoFramings);
+    }
+    if facts.content_lengths > 1 || (facts.content_lengths == 1 && !facts.canonical_length) {
+        return Err(Refusal::ContentLength);
+    }
+    let mut encodings = headers.get_all(TRANSFER_ENCODING).iter();
+    if let Some(first) = encodings.next() {
+        let single = encodings.next().is_none() && facts.transfer_encodings == 1;
+        if !single
+            || !first.as_bytes().eq_ignore_ascii_case(b"chunked")
+            || headers.contains_key(CONTENT_LENGTH)
+        {
+            return Err(Refusal::TransferEncoding);
+        }
+    }
+    Ok(())
+}
+
+fn host<B>(request: &Request<B>) -> Result<Host<'_>, Refusal> {
+    let mut fields = request.headers().get_all(HOST).iter();
+    let field = fields.next();
+    if fields.next().is_some() {
+        return Err(Refusal::SeveralHosts);
+    }
+    let field = match field {
+        None => None,
+        Some(value) => {
+            let text = value.to_str().map_err(|_| Refusal::InvalidHost)?;
+            Some(Host::parse(text).map_err(|_| Refusal::InvalidHost)?)
+        }
+    };
+    match (request.uri().authority(), field) {
+        (None, Some(host)) => Ok(host),
+        (Some(authority), Some(host)) => {
+            let named = Host::parse(authority.as_str()).map_err(|_| Refusal::InvalidHost)?;
+            let default = if request.uri().scheme_str() == Some("https") { 443 } else { 80 };
+            if named.same_place(&host, default) { Ok(host) } else { Err(Refusal::HostMismatch) }
+        }
+        // HTTP/2 may leave Host out; HTTP/1 may not.
+        (Some(authority), None) if request.version() == Version::HTTP_2 => {
+            Host::parse(authority.as_str()).map_err(|_| Refusal::InvalidHost)
+        }
+        (_, None) => Err(Refusal::NoHost),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SEEN: Option<HeadFacts> = Some(HeadFacts {
+        fragment: false,
+        content_lengths: 0,
+        canonical_length: true,
+        transfer_encodings: 0,
+    });
+
+    fn request(target: &str, headers: &[(&str, &str)]) -> Request<()> {
+        let mut builder = Request::builder().uri(target);
+        for (name, value) in headers {
+            builder = builder.header(*name, *value);
+        }
+        builder.body(()).unwrap()
+    }
+
+    fn refused(target: &str, headers: &[(&str, &str)]) -> Refusal {
+        normalize(&request(target, headers), SEEN).expect_err(target)
+    }
+
+    #[test]
+    fn an_ordinary_request_has_one_reading() {
+        let request = request("/a/b?c=/../d", &[("host", "Wiki.Test:8080")]);
+        let normal = normalize(&request, SEEN).unwrap();
+        assert_eq!((&*normal.host.name, &*normal.path.primary), ("wiki.test", "/a/b"));
+    }
+
+    #[test]
+    fn missing_repeated_empty_and_malformed_hosts_are_refused() {
+        assert_eq!(refused("/", &[]), Refusal::NoHost);
+        assert_eq!(refused("/", &[("host", "a"), ("host", "a")]), Refusal::SeveralHosts);
+        for host in ["", "a,b", "a/b?c", "u@a", "a b"] {
+            assert_eq!(refused("/", &[("host", host)]), Refusal::InvalidHost, "{host}");
+        }
+    }
+
+    #[test]
+    fn absolute_form_must_name_the_host_of_the_host_field() {
+        assert_eq!(refused("http://b/x", &[("host", "a")]), Refusal::HostMismatch);
+        assert_eq!(refused("http://a:81/x", &[("host", "a")]), Refusal::HostMismatch);
+        assert_eq!(refused("http://u@a/x", &[("host", "a")]), Refusal::InvalidHost);
+        assert_eq!(refused("http://a/x", &[]), Refusal::NoHost);
+        assert!(normalize(&request("http://A:80/x", &[("host", "a")]), SEEN).is_ok());
+    }
+
+    #[test]
+    fn connect_fragments_asterisks_and_unseen_heads_are_refused() {
+        let mut connect = request("/", &[("host", "a")]);
+        *connect.method_mut() = Method::CONNECT;
+        assert_eq!(normalize(&connect, SEEN), Err(Refusal::Connect));
+        let hash = SEEN.map(|facts| HeadFacts { fragment: true, ..facts });
+        assert_eq!(normalize(&request("/a", &[("host", "a")]), hash), Err(Refusal::Fragment));
+        assert_eq!(normalize(&request("/a", &[("host", "a")]), None), Err(Refusal::UnseenHead));
+        assert_eq!(refused("*", &[("host", "a")]), Refusal::Target);
+        let mut options = request("*", &[("host", "a")]);
+        *options.method_mut() = Method::OPTIONS;
+        assert!(normalize(&options, SEEN).is_ok());
+    }
+
+    #[test]
+    fn every_second_framing_is_refused() {
+        let host = ("host", "a");
+        let facts = |content_lengths, canonical_length, transfer_encodings| {
+            Some(HeadFacts { fragment: false, content_lengths, canonical_length, transfer_encodings })
+        };
+        let with = |headers: &[(&str, &str)], facts| normalize(&request("/", headers), facts).map(|_| ());
+        assert_eq!(
+            with(&[host, ("transfer-encoding", "chunked")], facts(1, true, 1)),
+            Err(Refusal::TwoFramings)
+        );
+        assert_eq!(with(&[host, ("content-length", "1")], facts(2, true, 0)), Err(Refusal::ContentLength));
+        assert_eq!(with(&[host, ("content-length", "1")], facts(1, false, 0)), Err(Refusal::ContentLength));
+        for encoding in ["gzip, chunked", "chunked, chunked", ",chunked", "identity", "xchunked", ""] {
+            assert_eq!(
+                with(&[host, ("transfer-encoding", encoding)], facts(0, true, 1)),
+                Err(Refusal::TransferEncoding),
+                "{encoding}"
+            );
+        }
+        assert_eq!(
+            with(&[host, ("transfer-encoding", "chunked")], facts(0, true, 2)),
+            Err(Refusal::TransferEncoding)
+        );
+        assert_eq!(with(&[host, ("transfer-encoding", "Chunked")], facts(0, true, 1)), Ok(()));
+        assert_eq!(with(&[host, ("content-length", "1")], facts(1, true, 0)), Ok(()));
+    }
+}

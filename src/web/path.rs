@@ -1,0 +1,307 @@
+//! One reading of a request path, or a typed refusal for anything two parties could read differently (P13).
+//!
+//! The bytes themselves are never rewritten: what is forwarded is what was decided on. A [`PathReadings`] holds what routes and
+//! rules look at: the path with its percent-escapes decoded, and, where an upstream may read it another way (empty segments
+//! merged, `;parameters` cut off, encoded slashes as separators), those other readings too. A request whose readings lead to
+//! different routes is refused.
+
+use std::borrow::Cow;
+
+/// Why a path was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PathRefusal {
+    /// The target does not start with `/`.
+    #[error("the request target does not start with a slash")]
+    NotAbsolute,
+    /// A control byte, space, `#` or backslash stands in it unencoded.
+    #[error("the path holds a byte that must be encoded")]
+    RawByte,
+    /// A `%` without two hexadecimal digits behind it.
+    #[error("the path holds an invalid percent-escape")]
+    InvalidEscape,
+    /// An escape that decodes to a control byte, NUL included.
+    #[error("the path holds an encoded control byte")]
+    EncodedControl,
+    /// An escaped escape of a dot, slash, backslash or NUL.
+    #[error("the path holds a double-encoded dot, slash, backslash or NUL")]
+    DoubleEncoding,
+    /// An overlong UTF-8 form.
+    #[error("the path holds an overlong UTF-8 form")]
+    Overlong,
+    /// A `.` or `..` segment, plain, encoded, or with parameters.
+    #[error("the path holds a dot segment")]
+    DotSegment,
+}
+
+/// The readings of one path (see module doc).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PathReadings<'a> {
+    /// As it stands, decoded. An encoded slash or backslash stays encoded here, since it separates nothing.
+    pub primary: Cow<'a, str>,
+    /// The other readings, without the primary one; nearly always empty.
+    pub others: Vec<String>,
+    /// An encoded slash or backslash occurs, which a route must allow.
+    pub encoded_slash: bool,
+}
+
+/// Reads the path `raw` (no query).
+///
+/// # Errors
+/// The first [`PathRefusal`] met.
+pub fn read_path(raw: &str) -> Result<PathReadings<'_>, PathRefusal> {
+    if !raw.starts_with('/') {
+        return Err(PathRefusal::NotAbsolute);
+    }
+    if is_plain(raw.as_bytes()) {
+        return Ok(PathReadings { primary: Cow::Borrowed(raw), others: Vec::new(), encoded_slash: false });
+    }
+    let segments = raw.split('/').skip(1).map(Segment::decode).collect::<Result<Vec<_>, _>>()?;
+    let encoded_slash = segments.iter().any(|s| s.0.iter().any(|b| matches!(b, b'/' | b'\\')));
+    let primary = join(&segments, Reading::default());
+    let mut others: Vec<String> = Vec::new();
+    for reading in Reading::others() {
+        let other = join(&segments, reading);
+        if other != primary && !others.contains(&other) {
+            others.push(other);
+        }
+    }
+    Ok(PathReadings { primary: Cow::Owned(primary), others, encoded_slash })
+}
+
+/// Whether the path has one obvious reading: unreserved and harmless bytes, no empty segment, no segment that starts with a dot.
+fn is_plain(raw: &[u8]) -> bool {
+    let mut previous = 0;
+    raw.iter().all(|&byte| {
+        let fine = match byte {
+            b'/' => previous != b'/',
+            b'.' => previous != b'/',
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => true,
+            b'-' | b'_' | b'~' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b'='
+            | b':' | b'@' => true,
+            _ => false,
+        };
+        previous = byte;
+        fine
+    })
+}
+
+/// One segment's decoded bytes.
+struct Segment(Vec<u8>);
+
+impl Segment {
+    fn decode(raw: &str) -> Result<Self, PathRefusal> {
+        let mut bytes = Vec::with_capacity(raw.len());
+        let mut rest = raw.as_bytes();
+        while let Some((&byte, tail)) = rest.split_first() {
+            rest = tail;
+            match byte {
+                0..=b' ' | 0x7f | b'#' | b'\\' => return Err(PathRefusal::RawByte),
+                b'%' => {
+                    let (decoded, tail) = escape(rest).ok_or(PathRefusal::InvalidEscape)?;
+                    match decoded {
+                        0..0x20 | 0x7f => return Err(PathRefusal::EncodedControl),
+                        b'%' if hides_a_separator(tail) => return Err(PathRefusal::DoubleEncoding),
+                        _ => bytes.push(decoded),
+                    }
+                    rest = tail;
+                }
+                _ => bytes.push(byte),
+            }
+        }
+        if is_overlong(&bytes) {
+            return Err(PathRefusal::Overlong);
+        }
+        let pieces = bytes.split(|b| matches!(b, b'/' | b'\\'));
+        if pieces.into_iter().any(|piece| matches!(without_parameters(piece), b"." | b"..")) {
+            return Err(PathRefusal::DotSegment);
+        }
+        Ok(Self(bytes))
+    }
+}
+
+/// The byte that two hexadecimal digits at the start of `rest` stand for, and what follows them.
+fn escape(rest: &[u8]) -> Option<(u8, &[u8])> {
+    let (&[high, low], tail) = rest.split_first_chunk::<2>()?;
+    let digit = |d: u8| char::from(d).to_digit(16).and_then(|v| u8::try_from(v).ok());
+    Some((digit(high)? << 4 | digit(low)?, tail))
+}
+
+/// Whether what follows an encoded `%` is, through any number of further `25`, an escape that a second decoding would turn into
+/// a dot, slash, backslash or NUL.
+fn hides_a_separator(mut rest: &[u8]) -> bool {
+    while let Some((decoded, tail)) = escape(rest) {
+        match decoded {
+            b'.' | b'/' | b'\\' | 0 => return true,
+            b'%' => rest = tail,
+            _ if rest.starts_with(b"25") => rest = rest.get(2..).unwrap_or_default(),
+            _ => return false,
+        }
+    }
+    false
+}
+
+fn is_overlong(bytes: &[u8]) -> bool {
+    bytes.iter().any(|b| matches!(b, 0xc0 | 0xc1))
+        || bytes.windows(2).any(|pair| matches!(pair, [0xe0, 0x80..=0x9f] | [0xf0, 0x80..=0x8f]))
+}
+
+fn without_parameters(piece: &[u8]) -> &[u8] {
+    piece.split(|b| *b == b';').next().unwrap_or_default()
+}
+
+/// What an upstream may do to a path before it looks at it.
+#[derive(Clone, Copy, Default)]
+struct Reading {
+    merge_empty: bool,
+    cut_parameters: bool,
+    split_encoded: bool,
+}
+
+impl Reading {
+    fn others() -> impl Iterator<Item = Reading> {
+        (1..8_u8).map(|mask| Reading {
+            merge_empty: mask & 1 != 0,
+            cut_parameters: mask & 2 != 0,
+            split_encoded: mask & 4 != 0,
+        })
+    }
+}
+
+/// The path text of one reading. Bytes that are not UTF-8 become U+FFFD, which no configured path contains.
+fn join(segments: &[Segment], reading: Reading) -> String {
+    let mut path = String::new();
+    let last = segments.len().saturating_sub(1);
+    for (index, Segment(bytes)) in segments.iter().enumerate() {
+        let pieces: Vec<&[u8]> = if reading.split_encoded {
+            bytes.split(|b| matches!(b, b'/' | b'\\')).collect()
+        } else {
+            vec![bytes]
+        };
+        let end = pieces.len().saturating_sub(1);
+        for (position, piece) in pieces.into_iter().enumerate() {
+            let piece = if reading.cut_parameters { without_parameters(piece) } else { piece };
+            let is_last = index == last && position == end;
+            if piece.is_empty() && reading.merge_empty && !is_last {
+                continue;
+            }
+            path.push('/');
+            let text = String::from_utf8_lossy(piece);
+            path.push_str(&text.replace('/', "%2F").replace('\\', "%5C"));
+        }
+    }
+    path
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(raw: &str) -> PathRefusal {
+        read_path(raw).expect_err(raw)
+    }
+
+    #[test]
+    fn a_plain_path_is_read_as_it_stands_without_a_copy() {
+        for raw in ["/", "/a/b", "/a/b/", "/a.b/c..d", "/Wiki:Main_Page", "/@user/~x", "/a+b=c,d"] {
+            let read = read_path(raw).unwrap();
+            assert!(matches!(&read.primary, Cow::Borrowed(p) if *p == raw), "{raw}");
+            assert!(read.others.is_empty() && !read.encoded_slash);
+        }
+    }
+
+    #[test]
+    fn dot_segments_are_refused_plain_encoded_and_with_parameters() {
+        for raw in [
+            "/pub/../prot",
+            "/pub/./../prot",
+            "/pub/..",
+            "/.",
+            "/pub/%2e%2e/prot",
+            "/%2E%2E",
+            "/pub/.%2e/prot",
+            "/pub/..;/prot",
+            "/pub/..;a=b/prot",
+            "/pub/..%2fprot",
+            "/pub%2f..%2fprot",
+            "/pub/..%5cprot",
+            "/pub%5c..%5cprot",
+            "/x/.;y",
+        ] {
+            assert_eq!(refusal(raw), PathRefusal::DotSegment, "{raw}");
+        }
+        for raw in ["/.well-known/x", "/...", "/..a", "/a..", "/.git"] {
+            assert!(read_path(raw).is_ok(), "{raw}");
+        }
+    }
+
+    #[test]
+    fn bytes_and_escapes_that_parties_read_differently_are_refused() {
+        let cases = [
+            ("a", PathRefusal::NotAbsolute),
+            ("", PathRefusal::NotAbsolute),
+            ("/a#b", PathRefusal::RawByte),
+            ("/pub/..\\prot", PathRefusal::RawByte),
+            ("/a\tb", PathRefusal::RawByte),
+            ("/a b", PathRefusal::RawByte),
+            ("/%zz", PathRefusal::InvalidEscape),
+            ("/%", PathRefusal::InvalidEscape),
+            ("/%2", PathRefusal::InvalidEscape),
+            ("/%u002e", PathRefusal::InvalidEscape),
+            ("/pub%00/x", PathRefusal::EncodedControl),
+            ("/prot%0a", PathRefusal::EncodedControl),
+            ("/prot%09", PathRefusal::EncodedControl),
+            ("/x%7f", PathRefusal::EncodedControl),
+            ("/pub/%252e%252e/prot", PathRefusal::DoubleEncoding),
+            ("/a%252fb", PathRefusal::DoubleEncoding),
+            ("/a%255cb", PathRefusal::DoubleEncoding),
+            ("/a%2500", PathRefusal::DoubleEncoding),
+            ("/a%25252fb", PathRefusal::DoubleEncoding),
+            ("/%c0%ae%c0%ae/x", PathRefusal::Overlong),
+            ("/%e0%80%af", PathRefusal::Overlong),
+        ];
+        for (raw, why) in cases {
+            assert_eq!(refusal(raw), why, "{raw}");
+        }
+    }
+
+    #[test]
+    fn escapes_of_ordinary_letters_are_decoded_for_the_decision() {
+        assert_eq!(read_path("/%61dmin").unwrap().primary, "/admin");
+        assert_eq!(read_path("/100%25").unwrap().primary, "/100%");
+        assert_eq!(read_path("/caf%C3%A9").unwrap().primary, "/café");
+    }
+
+    #[test]
+    fn an_empty_segment_is_read_both_ways() {
+        let read = read_path("//prot//x/").unwrap();
+        assert_eq!(read.primary, "//prot//x/");
+        assert_eq!(read.others, ["/prot/x/"]);
+    }
+
+    #[test]
+    fn parameters_are_read_with_and_without() {
+        let read = read_path("/prot;x/y").unwrap();
+        assert_eq!(read.primary, "/prot;x/y");
+        assert_eq!(read.others, ["/prot/y"]);
+    }
+
+    #[test]
+    fn an_encoded_slash_is_told_and_read_both_ways() {
+        let read = read_path("/a%2Fb%5cc").unwrap();
+        assert!(read.encoded_slash);
+        assert_eq!(read.primary, "/a%2Fb%5Cc");
+        assert_eq!(read.others, ["/a/b/c"]);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_path_panics_and_no_reading_holds_a_dot_segment(raw in "/[%./;\\\\a-f0-9 ]{0,40}") {
+            if let Ok(read) = read_path(&raw) {
+                for path in std::iter::once(&*read.primary).chain(read.others.iter().map(String::as_str)) {
+                    proptest::prop_assert!(path.starts_with('/'));
+                    proptest::prop_assert!(path.split('/').all(|s| s != "." && s != ".."));
+                }
+            }
+        }
+    }
+}
