@@ -1,5 +1,10 @@
 //! Layer 3: one request, from head to answer. Imports everything below.
 
+pub mod form_token;
+pub mod identity_headers;
+pub mod navigation;
+pub mod same_origin;
+
 use ipnet::IpNet;
 
 use crate::policy::Access;

@@ -121,7 +121,8 @@ mod tests {
             if let Some(target) = ReturnTo::parse(&raw, &[]) {
                 let text = target.as_str();
                 proptest::prop_assert!(text.starts_with('/') && !text.starts_with("//") && !text.starts_with("/\\"));
-                proptest::prop_assert_eq!(target.location().as_bytes(), text.as_bytes());
+                let location = target.location();
+                proptest::prop_assert_eq!(location.as_bytes(), text.as_bytes());
             }
         }
     }

@@ -79,6 +79,17 @@ impl<T> RouteTable<T> {
         }
     }
 
+    /// Whether any route could serve `host`.
+    pub fn serves(&self, host: &str) -> bool {
+        let suffixes = || {
+            std::iter::successors(host.split_once('.'), |(_, rest)| rest.split_once('.'))
+                .map(|(_, rest)| rest)
+        };
+        !self.any.by_prefix.is_empty()
+            || self.exact.contains_key(host)
+            || suffixes().any(|suffix| self.wildcard.contains_key(suffix))
+    }
+
     fn find_reading(&self, host: &str, path: &str) -> Option<&T> {
         if let Some(target) = self.exact.get(host).and_then(|paths| paths.find(path)) {
             return Some(target);
@@ -192,6 +203,16 @@ mod tests {
         }
         assert_eq!(found(&table, "h", "/x//y;z"), RouteMatch::One(&"root"));
         assert_eq!(found(&table, "h", "/prot//y"), RouteMatch::One(&"prot"));
+    }
+
+    #[test]
+    fn a_host_is_served_when_a_route_names_it_or_covers_it() {
+        let table = table(&[(Some("a.test"), "/x", "one"), (Some("*.b.test"), "/", "two")]);
+        for (host, served) in
+            [("a.test", true), ("b.test", false), ("x.b.test", true), ("y.x.b.test", true), ("c", false)]
+        {
+            assert_eq!(table.serves(host), served, "{host}");
+        }
     }
 
     #[test]

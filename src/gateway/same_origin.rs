@@ -1,0 +1,94 @@
+//! Proof that a form was sent from our own pages (S28): Sec-Fetch-Site, else Origin, else a token in the form.
+
+use http::HeaderMap;
+use http::header::ORIGIN;
+
+use crate::web::host::Host;
+
+/// What the browser says of where a form came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FormOrigin {
+    /// From this very origin.
+    Same,
+    /// From somewhere else: refuse.
+    Other,
+    /// It does not say; a form token must.
+    Unsaid,
+}
+
+/// Judges a request for `host`. Origins are compared by host and port, not by scheme, since a TLS terminator in front that is
+/// not a trusted proxy hides the scheme from us, and a page of the same host over another scheme is that host's own.
+pub fn form_origin(headers: &HeaderMap, host: &Host<'_>) -> FormOrigin {
+    if let Some(site) = headers.get("sec-fetch-site") {
+        return match site.as_bytes() {
+            b"same-origin" => FormOrigin::Same,
+            b"none" => FormOrigin::Unsaid,
+            _ => FormOrigin::Other,
+        };
+    }
+    let mut origins = headers.get_all(ORIGIN).iter();
+    match (origins.next(), origins.next()) {
+        (None, _) => FormOrigin::Unsaid,
+        (Some(_), Some(_)) => FormOrigin::Other,
+        // Opaque: sent by sandboxed frames, but also by honest browsers that were told to hide where they come from.
+        (Some(origin), None) if origin == "null" => FormOrigin::Unsaid,
+        (Some(origin), None) => match origin.to_str().ok().and_then(|text| text.split_once("://")) {
+            Some((scheme, authority)) => {
+                let default = if scheme == "https" { 443 } else { 80 };
+                match Host::parse(authority) {
+                    Ok(named) if named.same_place(host, default) => FormOrigin::Same,
+                    _ => FormOrigin::Other,
+                }
+            }
+            None => FormOrigin::Other,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judged(fields: &[(&'static str, &'static str)]) -> FormOrigin {
+        let headers = fields.iter().map(|(n, v)| (n.parse().unwrap(), v.parse().unwrap())).collect();
+        form_origin(&headers, &Host::parse("app.test:8080").unwrap())
+    }
+
+    #[test]
+    fn fetch_metadata_decides_before_origin() {
+        assert_eq!(judged(&[("sec-fetch-site", "same-origin")]), FormOrigin::Same);
+        assert_eq!(judged(&[("sec-fetch-site", "none")]), FormOrigin::Unsaid);
+        for site in ["same-site", "cross-site", "x"] {
+            assert_eq!(
+                judged(&[("sec-fetch-site", site), ("origin", "http://app.test:8080")]),
+                FormOrigin::Other,
+                "{site}"
+            );
+        }
+    }
+
+    #[test]
+    fn origin_must_name_this_host_and_port() {
+        assert_eq!(judged(&[("origin", "http://app.test:8080")]), FormOrigin::Same);
+        assert_eq!(judged(&[("origin", "https://APP.test:8080")]), FormOrigin::Same);
+        for origin in [
+            "http://app.test",
+            "http://evil.test:8080",
+            "http://app.test.evil:8080",
+            "app.test:8080",
+            "http://x@app.test:8080",
+        ] {
+            assert_eq!(judged(&[("origin", origin)]), FormOrigin::Other, "{origin}");
+        }
+        assert_eq!(
+            judged(&[("origin", "http://app.test:8080"), ("origin", "http://evil")]),
+            FormOrigin::Other
+        );
+    }
+
+    #[test]
+    fn silence_and_an_opaque_origin_leave_it_to_the_token() {
+        assert_eq!(judged(&[]), FormOrigin::Unsaid);
+        assert_eq!(judged(&[("origin", "null")]), FormOrigin::Unsaid);
+    }
+}
