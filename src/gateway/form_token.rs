@@ -32,7 +32,8 @@ pub struct FormTokens(Hmac<Sha256>);
 impl FormTokens {
     /// Tokens under a key derived from `secret`.
     pub fn new(secret: &Secret) -> Self {
-        let digest = Sha256::new().chain_update(b"fluidgate form token v1").chain_update(secret.expose()).finalize();
+        let digest =
+            Sha256::new().chain_update(b"fluidgate form token v1").chain_update(secret.expose()).finalize();
         let mut key = Key::<Hmac<Sha256>>::default();
         key.iter_mut().zip(digest).for_each(|(slot, byte)| *slot = byte);
         Self(Hmac::new(&key))

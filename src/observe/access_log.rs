@@ -1,6 +1,20 @@
-//! One line per request, formatted and written off the workers.
+//! One line per request, formatted into a buffer of the worker and written by a thread of its own.
+//!
+//! A worker never waits: it hands full buffers over a bounded channel, and when the disk cannot keep up, whole buffers are
+//! dropped and counted. Cookies, tokens, credentials and query strings are never logged.
 
-use std::path::PathBuf;
+use std::cell::RefCell;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crate::base::clock::Timestamp;
 
 /// The access log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,7 +30,7 @@ pub struct Settings {
 pub enum Target {
     /// Standard output. The default.
     Stdout,
-    /// Appended to this file.
+    /// Appended to this file, created with mode 0600.
     File(PathBuf),
 }
 
@@ -27,4 +41,274 @@ pub enum Format {
     Json,
     /// The combined log format.
     Text,
+}
+
+/// What one line says.
+#[derive(Clone, Copy, Debug)]
+pub struct Line<'a> {
+    /// When the request head had been read.
+    pub at: Timestamp,
+    /// The request's id, as in error pages and diagnostics.
+    pub request_id: &'a str,
+    /// The client's address as resolved through trusted proxies; `None` for an unknown one (unix socket).
+    pub client: Option<IpAddr>,
+    /// The request method.
+    pub method: &'a str,
+    /// The Host field as sent.
+    pub host: &'a str,
+    /// The path as sent, without the query.
+    pub path: &'a str,
+    /// `HTTP/1.1` and so on.
+    pub protocol: &'a str,
+    /// The status answered.
+    pub status: u16,
+    /// Body bytes handed to the client's connection.
+    pub bytes_out: u64,
+    /// From the head read to the last body byte handed over.
+    pub duration: Duration,
+    /// From the request handed to the upstream to its response head; `None` when not forwarded.
+    pub upstream: Option<Duration>,
+    /// The route's name, when one matched.
+    pub route: Option<&'a str>,
+    /// The user whose live session the request carried.
+    pub user: Option<&'a str>,
+    /// `allow`, `challenge`, `deny`, `refuse`, or `own` for our own pages.
+    pub decision: &'a str,
+    /// A stable code that says why, when there is more to say than the decision.
+    pub reason: Option<&'a str>,
+    /// The User-Agent field.
+    pub user_agent: Option<&'a str>,
+}
+
+/// The log of the whole process. Dropping the last handle ends the writing thread after it has written everything.
+#[derive(Debug)]
+pub struct AccessLog {
+    format: Format,
+    sender: SyncSender<Vec<u8>>,
+    dropped: AtomicU64,
+}
+
+/// Buffers that may wait for the disk.
+const WAITING: usize = 256;
+/// A worker's buffer is handed over at this size in bytes.
+const FULL: usize = 16 * 1024;
+
+impl AccessLog {
+    /// Opens the target and starts the writing thread; `None` when the log is off.
+    ///
+    /// # Errors
+    /// When the file cannot be opened or the thread not be started.
+    pub fn open(settings: &Settings) -> io::Result<Option<(Arc<Self>, JoinHandle<()>)>> {
+        let mut sink: Box<dyn Write + Send> = match &settings.target {
+            None => return Ok(None),
+            Some(Target::Stdout) => Box::new(io::stdout()),
+            Some(Target::File(path)) => Box::new(append(path)?),
+        };
+        let (sender, receiver): (_, Receiver<Vec<u8>>) = sync_channel(WAITING);
+        let thread = std::thread::Builder::new().name("access-log".into()).spawn(move || {
+            for buffer in receiver {
+                if let Err(error) = sink.write_all(&buffer).and_then(|()| sink.flush()) {
+                    tracing::warn!(%error, "cannot write the access log");
+                }
+            }
+        })?;
+        let log = Self { format: settings.format, sender, dropped: AtomicU64::new(0) };
+        Ok(Some((Arc::new(log), thread)))
+    }
+
+    /// Buffers dropped because the disk could not keep up.
+    pub fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+}
+
+fn append(path: &Path) -> io::Result<File> {
+    use std::os::unix::fs::OpenOptionsExt;
+    OpenOptions::new().append(true).create(true).mode(0o600).open(path)
+}
+
+/// One worker's side of the log.
+#[derive(Debug)]
+pub struct WorkerLog {
+    log: Arc<AccessLog>,
+    buffer: RefCell<Vec<u8>>,
+}
+
+impl WorkerLog {
+    /// A buffer that hands over to `log`.
+    pub fn new(log: Arc<AccessLog>) -> Self {
+        Self { log, buffer: RefCell::new(Vec::with_capacity(FULL + 4096)) }
+    }
+
+    /// Adds a line; hands the buffer over when it is full.
+    pub fn write(&self, line: &Line<'_>) {
+        let mut buffer = self.buffer.borrow_mut();
+        match self.log.format {
+            Format::Json => line.write_json(&mut buffer),
+            Format::Text => line.write_text(&mut buffer),
+        }
+        if buffer.len() >= FULL {
+            self.hand_over(&mut buffer);
+        }
+    }
+
+    /// Hands over what there is. To be called every fraction of a second, and at the end.
+    pub fn flush(&self) {
+        let mut buffer = self.buffer.borrow_mut();
+        if !buffer.is_empty() {
+            self.hand_over(&mut buffer);
+        }
+    }
+
+    fn hand_over(&self, buffer: &mut Vec<u8>) {
+        let full = std::mem::replace(buffer, Vec::with_capacity(FULL + 4096));
+        if self.log.sender.try_send(full).is_err() {
+            self.log.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Drop for WorkerLog {
+    fn drop(&mut self) {
+        self.flush();
+    }
+}
+
+impl Line<'_> {
+    // Writing to a Vec cannot fail, so the results are let go.
+    fn write_json(&self, out: &mut Vec<u8>) {
+        let _ = write!(out, r#"{{"ts":"{}","kind":"access","request_id":"{}""#, self.at, self.request_id);
+        if let Some(client) = self.client {
+            let _ = write!(out, r#","client_ip":"{client}""#);
+        }
+        json_field(out, "method", self.method);
+        json_field(out, "host", self.host);
+        json_field(out, "path", self.path);
+        json_field(out, "protocol", self.protocol);
+        let _ = write!(out, r#","status":{},"bytes_out":{}"#, self.status, self.bytes_out);
+        let _ = write!(out, r#","duration_ms":{:.3}"#, self.duration.as_secs_f64() * 1000.0);
+        if let Some(upstream) = self.upstream {
+            let _ = write!(out, r#","upstream_ms":{:.3}"#, upstream.as_secs_f64() * 1000.0);
+        }
+        json_field(out, "decision", self.decision);
+        let optional = [
+            ("route", self.route),
+            ("user", self.user),
+            ("reason", self.reason),
+            ("user_agent", self.user_agent),
+        ];
+        for (name, value) in optional {
+            if let Some(value) = value {
+                json_field(out, name, value);
+            }
+        }
+        out.extend_from_slice(b"}\n");
+    }
+
+    fn write_text(&self, out: &mut Vec<u8>) {
+        match self.client {
+            Some(client) => drop(write!(out, "{client} - ")),
+            None => out.extend_from_slice(b"- - "),
+        }
+        quoted(out, self.user.unwrap_or("-"));
+        let millis = i64::try_from(self.at.as_millis()).unwrap_or(i64::MAX);
+        let moment = jiff::Timestamp::from_millisecond(millis).unwrap_or_default();
+        let _ = write!(out, " [{}] \"", moment.strftime("%d/%b/%Y:%H:%M:%S +0000"));
+        quoted(out, self.method);
+        out.push(b' ');
+        quoted(out, self.path);
+        let _ = write!(out, " {}\" {} {} \"-\" \"", self.protocol, self.status, self.bytes_out);
+        quoted(out, self.user_agent.unwrap_or("-"));
+        out.extend_from_slice(b"\"\n");
+    }
+}
+
+fn json_field(out: &mut Vec<u8>, name: &str, value: &str) {
+    let _ = write!(out, r#","{name}":"#);
+    // The longest prefix of a field that a client controls: a line stays a line, whatever is sent.
+    let end = (0..=1024.min(value.len())).rev().find(|at| value.is_char_boundary(*at)).unwrap_or(0);
+    let _ = serde_json::to_writer(&mut *out, value.get(..end).unwrap_or_default());
+}
+
+/// Control bytes, quotes and backslashes as `\xHH`, so that no input can end or forge a line.
+fn quoted(out: &mut Vec<u8>, text: &str) {
+    for byte in text.bytes().take(1024) {
+        match byte {
+            0x20..0x7f if byte != b'"' && byte != b'\\' => out.push(byte),
+            _ => drop(write!(out, "\\x{byte:02x}")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LINE: Line<'static> = Line {
+        at: Timestamp::from_millis(1_700_000_000_123),
+        request_id: "00c0ffee",
+        client: Some(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST)),
+        method: "GET",
+        host: "wiki.test",
+        path: "/a",
+        protocol: "HTTP/1.1",
+        status: 200,
+        bytes_out: 5,
+        duration: Duration::from_micros(1500),
+        upstream: Some(Duration::from_micros(1250)),
+        route: Some("wiki"),
+        user: Some("ada"),
+        decision: "allow",
+        reason: None,
+        user_agent: Some("curl/8"),
+    };
+
+    fn json(line: &Line<'_>) -> String {
+        let mut out = Vec::new();
+        line.write_json(&mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_json_line_is_one_object_with_named_fields() {
+        let value: serde_json::Value = serde_json::from_str(&json(&LINE)).unwrap();
+        assert_eq!(value["ts"], "2023-11-14T22:13:20.123Z");
+        assert_eq!(value["duration_ms"], 1.5);
+        assert_eq!(value["user"], "ada");
+        assert_eq!(value.get("reason"), None);
+    }
+
+    #[test]
+    fn a_text_line_has_the_combined_form() {
+        let mut out = Vec::new();
+        LINE.write_text(&mut out);
+        let expected =
+            "127.0.0.1 - ada [14/Nov/2023:22:13:20 +0000] \"GET /a HTTP/1.1\" 200 5 \"-\" \"curl/8\"\n";
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
+    }
+
+    #[test]
+    fn no_input_can_forge_a_line() {
+        let agent = "x\"}\n{\"status\":200\r\u{1b}[31m";
+        let line = Line { user_agent: Some(agent), path: "/\n\"", ..LINE };
+        assert_eq!(json(&line).matches('\n').count(), 1);
+        let value: serde_json::Value = serde_json::from_str(&json(&line)).unwrap();
+        assert_eq!(value["user_agent"], agent);
+        let mut out = Vec::new();
+        line.write_text(&mut out);
+        assert_eq!(out.iter().filter(|b| **b < 0x20).count(), 1);
+    }
+
+    #[test]
+    fn lines_reach_the_file_and_dropping_the_log_ends_its_thread() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("access.log");
+        let settings = Settings { target: Some(Target::File(path.clone())), format: Format::Json };
+        let (log, thread) = AccessLog::open(&settings).unwrap().unwrap();
+        let worker = WorkerLog::new(log);
+        worker.write(&LINE);
+        drop(worker);
+        thread.join().unwrap();
+        assert_eq!(std::fs::read_to_string(path).unwrap(), json(&LINE));
+    }
 }

@@ -1,3 +1,4 @@
 //! Layer 1: what the gateway says of itself. Imports `base` only.
 
 pub mod access_log;
+pub mod diagnostics;
