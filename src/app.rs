@@ -1,1 +1,302 @@
 //! Layer 5: builds everything from a `Config`, runs it, shuts it down in order.
+//!
+//! Threads: workers (one per core) answer requests; one control thread does what is slow or rare (sweeper, management listener,
+//! signals, drain); the session store's writer, the hash pool and the access log have threads of their own because they block.
+
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::net::{TcpListener, UnixListener};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
+
+use crate::base::clock::Clock;
+use crate::base::secret::{Random, RandomError, Secret};
+use crate::config::Config;
+use crate::gateway::management::Management;
+use crate::gateway::request_id::RequestIdSeed;
+use crate::gateway::worker::{GatewayService, Worker};
+use crate::gateway::{Gateway, GatewayError, Parts};
+use crate::login::{Login, LoginError};
+use crate::observe::access_log::{AccessLog, WorkerLog};
+use crate::proxy::UpstreamPool;
+use crate::server::{self, BindError, ListenAddress, Workers};
+use crate::session::{self, OpenError, SessionManager};
+
+/// How often workers hand their access log lines over.
+const LOG_FLUSH: Duration = Duration::from_millis(200);
+
+/// Why the gateway did not start. Nothing was left running.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// A public listener could not be bound.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The management listener could not be bound.
+    #[error("cannot listen on the management address {address}: {cause}")]
+    Management {
+        /// Where.
+        address: ListenAddress,
+        /// Why not.
+        cause: io::Error,
+    },
+    /// The access log could not be opened.
+    #[error("cannot open the access log: {0}")]
+    AccessLog(io::Error),
+    /// The user file could not be read.
+    #[error(transparent)]
+    Login(#[from] LoginError),
+    /// The session store could not be opened.
+    #[error(transparent)]
+    Session(#[from] OpenError),
+    /// The snapshot could not be built.
+    #[error(transparent)]
+    Gateway(#[from] GatewayError),
+    /// No randomness, no gateway.
+    #[error(transparent)]
+    Random(#[from] RandomError),
+    /// The workers could not be started.
+    #[error(transparent)]
+    Workers(#[from] server::StartError),
+    /// The control thread could not be started.
+    #[error("cannot start the control thread: {0}")]
+    Control(io::Error),
+    /// There is no session secret; the configuration refuses this too.
+    #[error("there is no session secret")]
+    NoSecret,
+}
+
+/// A running gateway.
+pub struct Running {
+    addresses: Vec<ListenAddress>,
+    management: Option<SocketAddr>,
+    stop: Option<oneshot::Sender<()>>,
+    control: JoinHandle<Ended>,
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// Everything in flight was finished within the grace period and the store is flushed.
+    Clean,
+    /// Requests had to be cut.
+    Cut,
+}
+
+impl Running {
+    /// Where the public listeners listen, with the real ports.
+    pub fn addresses(&self) -> &[ListenAddress] {
+        &self.addresses
+    }
+
+    /// Where the management listener listens, when it is on and on TCP.
+    pub fn management(&self) -> Option<SocketAddr> {
+        self.management
+    }
+
+    /// Waits for SIGTERM or SIGINT and the drain that follows.
+    pub fn wait(self) -> Ended {
+        self.control.join().unwrap_or(Ended::Cut)
+    }
+
+    /// Drains and stops, as SIGTERM does.
+    pub fn stop(mut self) -> Ended {
+        if let Some(stop) = self.stop.take() {
+            // The control thread may have ended already, by a signal.
+            let _ = stop.send(());
+        }
+        self.wait()
+    }
+}
+
+/// Starts the gateway of `config`. It listens when this returns.
+///
+/// # Errors
+/// See [`AppError`].
+pub fn start(config: Config, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> Result<Running, AppError> {
+    let listeners = server::bind(&config.server.listen)?;
+    let management = config.management.as_ref().map(ManagementListener::bind).transpose()?;
+    let log = AccessLog::open(&config.access_log).map_err(AppError::AccessLog)?;
+    let login = Login::open(&config.login)?;
+    let (sessions, report) = {
+        let directory = login.clone();
+        SessionManager::open(&config.session, clock.clone(), random.clone(), &move |user| directory.subject_of(user))?
+    };
+    tracing::info!(sessions = report.live, dropped = report.dropped, "session store is open");
+
+    let secret: &Secret = config.session.secrets.first().ok_or(AppError::NoSecret)?;
+    let parts = Parts { sessions: sessions.clone(), login, clock: clock.clone(), random: random.clone() };
+    let snapshot = Arc::new(ArcSwap::from_pointee(Gateway::build(&config.gateway, secret, parts)?));
+    let seed = RequestIdSeed::new(&*random)?;
+    let (access_log, log_thread) = log.unzip();
+    let proxy = config.proxy;
+    let workers = server::start(&config.server, &listeners, move |index| {
+        let log = access_log.clone().map(worker_log);
+        let pool = UpstreamPool::new(proxy);
+        GatewayService::new(Rc::new(Worker::new(snapshot.clone(), pool, log, seed.worker(index))))
+    })?;
+
+    let addresses = listeners.local_addresses();
+    let management_address = management.as_ref().and_then(ManagementListener::address);
+    let (stop, stopped) = oneshot::channel();
+    let control = Control { sessions, clock, random, management, workers, log_thread, grace: config.server.grace_period };
+    let thread = std::thread::Builder::new()
+        .name("control".into())
+        .spawn(move || control.run(stopped))
+        .map_err(AppError::Control)?;
+    Ok(Running { addresses, management: management_address, stop: Some(stop), control: thread })
+}
+
+/// One worker's log buffer, handed over every [`LOG_FLUSH`]. Called on the worker's own runtime.
+fn worker_log(log: Arc<AccessLog>) -> Rc<WorkerLog> {
+    let log = Rc::new(WorkerLog::new(log));
+    let ticking = Rc::downgrade(&log);
+    tokio::task::spawn_local(async move {
+        let mut tick = tokio::time::interval(LOG_FLUSH);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tick.tick().await;
+            match ticking.upgrade() {
+                Some(log) => log.flush(),
+                None => break,
+            }
+        }
+    });
+    log
+}
+
+/// What the control thread owns.
+struct Control {
+    sessions: Arc<SessionManager>,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
+    management: Option<ManagementListener>,
+    workers: Workers,
+    log_thread: Option<JoinHandle<()>>,
+    grace: Duration,
+}
+
+impl Control {
+    fn run(self, stopped: oneshot::Receiver<()>) -> Ended {
+        match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+            Ok(runtime) => tokio::task::LocalSet::new().block_on(&runtime, self.control(stopped)),
+            Err(error) => {
+                tracing::error!(%error, "cannot start the control runtime");
+                Ended::Cut
+            }
+        }
+    }
+
+    async fn control(self, stopped: oneshot::Receiver<()>) -> Ended {
+        let draining = Arc::new(AtomicBool::new(false));
+        if let Some(listener) = self.management {
+            let management = Management::new(self.sessions.clone(), draining.clone());
+            tokio::task::spawn_local(listener.serve(management));
+        }
+        let sweeper = session::sweep_forever(self.sessions.clone(), self.clock, self.random, std::future::pending());
+        let sweeper = tokio::task::spawn_local(sweeper);
+
+        wait_for_end(stopped).await;
+        draining.store(true, Ordering::Relaxed);
+        tracing::info!(grace = ?self.grace, "draining: no new connections, requests in flight are finished");
+        // A second signal does not wait any longer.
+        let ended = tokio::select! {
+            report = self.workers.drain(self.grace) => if report.cut == 0 { Ended::Clean } else { Ended::Cut },
+            () = next_signal() => Ended::Cut,
+        };
+        sweeper.abort();
+        self.sessions.close().await;
+        if let Some(thread) = self.log_thread.filter(|_| ended == Ended::Clean) {
+            // Ends when the last worker has let go of the log.
+            let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+        }
+        tracing::info!(?ended, "stopped");
+        ended
+    }
+}
+
+async fn wait_for_end(stopped: oneshot::Receiver<()>) {
+    tokio::select! {
+        // An error means that the handle was dropped without a word: the gateway then runs on until a signal.
+        Ok(()) = stopped => {}
+        () = next_signal() => {}
+    }
+}
+
+async fn next_signal() {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+        tracing::warn!("cannot listen for signals");
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}
+
+/// The bound management listener.
+enum ManagementListener {
+    Tcp(std::net::TcpListener),
+    Unix(std::os::unix::net::UnixListener),
+}
+
+impl ManagementListener {
+    fn bind(address: &ListenAddress) -> Result<Self, AppError> {
+        let bound = match address {
+            ListenAddress::Tcp(at) => std::net::TcpListener::bind(at)
+                .and_then(|listener| listener.set_nonblocking(true).map(|()| Self::Tcp(listener))),
+            ListenAddress::Unix(path) => {
+                // A socket left over from a killed process would refuse the bind.
+                if std::os::unix::net::UnixStream::connect(path).is_err() {
+                    let _ = std::fs::remove_file(path);
+                }
+                std::os::unix::net::UnixListener::bind(path)
+                    .and_then(|listener| listener.set_nonblocking(true).map(|()| Self::Unix(listener)))
+            }
+        };
+        bound.map_err(|cause| AppError::Management { address: address.clone(), cause })
+    }
+
+    fn address(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(listener) => listener.local_addr().ok(),
+            Self::Unix(_) => None,
+        }
+    }
+
+    async fn serve(self, management: Management) {
+        let failed = |error: io::Error| tracing::error!(%error, "the management listener ended");
+        match self {
+            Self::Tcp(listener) => match TcpListener::from_std(listener) {
+                Ok(listener) => loop {
+                    match listener.accept().await {
+                        Ok((stream, _)) => drop(tokio::task::spawn_local(management.clone().serve(stream))),
+                        Err(error) => pause_after(&error).await,
+                    }
+                },
+                Err(error) => failed(error),
+            },
+            Self::Unix(listener) => match UnixListener::from_std(listener) {
+                Ok(listener) => loop {
+                    match listener.accept().await {
+                        Ok((stream, _)) => drop(tokio::task::spawn_local(management.clone().serve(stream))),
+                        Err(error) => pause_after(&error).await,
+                    }
+                },
+                Err(error) => failed(error),
+            },
+        }
+    }
+}
+
+/// Out of file descriptors or the like: wait instead of spinning (X21).
+async fn pause_after(error: &io::Error) {
+    tracing::warn!(%error, "cannot accept a management connection");
+    tokio::time::sleep(Duration::from_millis(100)).await;
+}

@@ -1,14 +1,140 @@
 //! Layer 3: one request, from head to answer. Imports everything below.
 
-pub mod form_token;
-pub mod identity_headers;
-pub mod navigation;
-pub mod same_origin;
+mod challenge;
+mod connection;
+mod endpoints;
+mod form;
+mod form_token;
+mod identity_headers;
+mod login;
+mod logout;
+pub mod management;
+mod navigation;
+mod own_paths;
+mod pipeline;
+mod privacy;
+mod reply;
+pub mod request_id;
+mod respond;
+mod same_origin;
+pub mod worker;
+
+use std::sync::Arc;
 
 use ipnet::IpNet;
 
+use crate::base::clock::Clock;
+use crate::base::secret::{Random, Secret};
+use crate::gateway::form_token::FormTokens;
+use crate::gateway::identity_headers::{HeaderFirewall, InjectedHeaders, OddNames};
+use crate::gateway::own_paths::OwnPaths;
+use crate::login::Login;
+use crate::pages::{PageError, Pages};
 use crate::policy::Access;
 use crate::proxy::UpstreamAddress;
+use crate::session::{Activity, SessionManager};
+use crate::web::route::RouteTable;
+
+/// One immutable snapshot of everything a request needs. A reload builds another whole one and swaps it in.
+pub struct Gateway {
+    routes: RouteTable<Arc<RouteTarget>>,
+    own_paths: OwnPaths,
+    firewall: HeaderFirewall,
+    form_tokens: FormTokens,
+    pages: Pages,
+    trusted_proxies: Vec<IpNet>,
+    return_origins: Vec<String>,
+    clear_site_data: bool,
+    sessions: Arc<SessionManager>,
+    login: Arc<Login>,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
+}
+
+/// What a route leads to.
+#[derive(Debug)]
+pub struct RouteTarget {
+    name: String,
+    upstream: UpstreamAddress,
+    access: Access,
+    injected: InjectedHeaders,
+    odd_names: OddNames,
+    allow_encoded_slashes: bool,
+    activity: Activity,
+}
+
+impl RouteTarget {
+    fn upstream(&self) -> &UpstreamAddress {
+        &self.upstream
+    }
+}
+
+/// The long-lived parts a snapshot refers to.
+pub struct Parts {
+    /// The sessions.
+    pub sessions: Arc<SessionManager>,
+    /// The password login.
+    pub login: Arc<Login>,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// The random generator.
+    pub random: Arc<dyn Random>,
+}
+
+/// Why a snapshot could not be built.
+#[derive(Debug, thiserror::Error)]
+pub enum GatewayError {
+    /// The pages' templates are broken.
+    #[error(transparent)]
+    Pages(#[from] PageError),
+    /// Two routes have the same host and path; the configuration refuses this with both places.
+    #[error("two routes have the same host and path: {0}")]
+    Tie(String),
+    /// A route has no upstream; the configuration refuses this too.
+    #[error("the route {0} has no upstream")]
+    NoUpstream(String),
+}
+
+impl Gateway {
+    /// Builds a snapshot. `secret` is the first session secret; the key of the form tokens is derived from it.
+    ///
+    /// # Errors
+    /// See [`GatewayError`].
+    pub fn build(settings: &Settings, secret: &Secret, parts: Parts) -> Result<Self, GatewayError> {
+        let mut routes = RouteTable::default();
+        for route in &settings.routes {
+            let upstream = route.upstream.first().ok_or_else(|| GatewayError::NoUpstream(route.name.clone()))?;
+            let odd_allowed = route.allow_odd_header_names || route.access == Access::Public;
+            let target = Arc::new(RouteTarget {
+                name: route.name.clone(),
+                upstream: upstream.clone(),
+                access: route.access.clone(),
+                injected: InjectedHeaders::new(&route.headers),
+                odd_names: if odd_allowed { OddNames::Pass } else { OddNames::Drop },
+                allow_encoded_slashes: route.allow_encoded_slashes,
+                activity: Activity::Counts,
+            });
+            if !routes.insert(route.host.as_deref(), &route.path, target) {
+                return Err(GatewayError::Tie(route.name.clone()));
+            }
+        }
+        let Parts { sessions, login, clock, random } = parts;
+        Ok(Self {
+            routes,
+            own_paths: OwnPaths::new(&settings.prefix),
+            firewall: HeaderFirewall::new(settings.routes.iter().map(|route| &route.headers)),
+            form_tokens: FormTokens::new(secret),
+            pages: Pages::new(&settings.prefix)?,
+            trusted_proxies: settings.trusted_proxies.clone(),
+            return_origins: settings.return_origins.clone(),
+            clear_site_data: settings.clear_site_data,
+            sessions,
+            login,
+            clock,
+            random,
+        })
+    }
+}
 
 /// Checked settings of the gateway itself.
 #[derive(Clone, Debug)]

@@ -1,0 +1,127 @@
+//! Our own paths below the reserved prefix: which method and name leads where.
+
+use std::sync::Arc;
+
+use http::header::{ALLOW, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
+use serde_json::json;
+
+use crate::base::clock::Timestamp;
+use crate::base::identity::Identity;
+use crate::gateway::challenge::with_cookie;
+use crate::gateway::navigation::accepts_html;
+use crate::gateway::reply::Reply;
+use crate::gateway::request_id::RequestId;
+use crate::gateway::respond::{self, Failure};
+use crate::gateway::{Gateway, login, logout};
+use crate::session::{Activity, Managed};
+use crate::web::body::InboundBody;
+use crate::web::forwarded::ClientView;
+use crate::web::host::Host;
+
+/// What an endpoint knows of the request it answers, apart from its body.
+pub struct Call<'a> {
+    /// The snapshot that answers.
+    pub gateway: &'a Gateway,
+    /// The client, resolved.
+    pub client: ClientView,
+    /// Host and port the client asked for.
+    pub host: Host<'static>,
+    /// The session presented, if any, and what its cookie needs.
+    pub managed: Managed,
+    /// The request's id.
+    pub id: RequestId,
+    /// When it arrived.
+    pub now: Timestamp,
+    /// Whether the client takes pages.
+    pub wants_page: bool,
+}
+
+impl<'a> Call<'a> {
+    /// Identifies the caller of an own path. Asking for our pages is no activity that keeps a session alive.
+    pub fn new<B>(
+        gateway: &'a Gateway,
+        client: ClientView,
+        host: &Host<'_>,
+        request: &Request<B>,
+        id: RequestId,
+        now: Timestamp,
+    ) -> Self {
+        let managed = gateway.sessions.manage(request.headers(), client.secure, Activity::Ignored, now);
+        let host = Host { name: host.name.clone().into_owned().into(), port: host.port };
+        Self { gateway, client, host, managed, id, now, wants_page: accepts_html(request.headers()) }
+    }
+
+    /// Whose session was presented.
+    pub fn identity(&self) -> Option<Arc<Identity>> {
+        self.managed.session.as_ref().and_then(|session| session.identity())
+    }
+
+    /// The response to a failure.
+    pub fn fail(&self, failure: Failure) -> Reply {
+        let headers = if self.wants_page { html() } else { HeaderMap::new() };
+        failure.reply(&self.gateway.pages, &headers, self.id)
+    }
+
+    /// The host as a person reads it.
+    pub fn host_text(&self) -> String {
+        match self.host.port {
+            Some(port) => format!("{}:{port}", self.host.name),
+            None => self.host.name.to_string(),
+        }
+    }
+}
+
+/// Answers a request for the own path `endpoint` (what follows the prefix), and says why for the access log.
+pub async fn answer(call: Call<'_>, endpoint: &str, request: Request<InboundBody>) -> (Reply, Option<&'static str>) {
+    let method = request.method().clone();
+    let read = method == Method::GET || method == Method::HEAD;
+    let cookie = call.managed.set_cookie.clone();
+    match endpoint {
+        "/login" if read => (with_cookie(login::show(&call, &request), cookie), None),
+        "/login" if method == Method::POST => login::submit(call, request).await,
+        "/logout" if read => (with_cookie(logout::ask(&call, &request), cookie), None),
+        "/logout" if method == Method::POST => logout::submit(call, request).await,
+        "/whoami" if read => (with_cookie(whoami(&call), cookie), None),
+        "/login" | "/logout" => (not_allowed(&call, "GET, HEAD, POST"), Some("method")),
+        "/whoami" => (not_allowed(&call, "GET, HEAD"), Some("method")),
+        _ => match endpoint.strip_prefix("/assets/").and_then(|name| call.gateway.pages.asset(name)) {
+            Some(asset) if read => (respond::asset(asset.content_type, asset.bytes), None),
+            Some(_) => (not_allowed(&call, "GET, HEAD"), Some("method")),
+            None => {
+                let failure = Failure::new(StatusCode::NOT_FOUND, "not_found", "There is no such page.");
+                (with_cookie(call.fail(failure), cookie), Some("not_found"))
+            }
+        },
+    }
+}
+
+fn whoami(call: &Call<'_>) -> Reply {
+    match (call.identity(), &call.managed.session) {
+        (Some(identity), Some(session)) => respond::json(
+            StatusCode::OK,
+            &json!({
+                "user": identity.user(), "name": identity.name(), "email": identity.email(),
+                "groups": identity.groups().collect::<Vec<_>>(),
+                "expires_at": session.expires_at().to_string(),
+            }),
+        ),
+        _ => {
+            let login_url = call.gateway.own_paths.of("/login");
+            let body = json!({ "title": "Unauthorized", "status": 401, "code": "login_required", "login_url": login_url });
+            respond::json(StatusCode::UNAUTHORIZED, &body)
+        }
+    }
+}
+
+fn not_allowed(call: &Call<'_>, allow: &'static str) -> Reply {
+    let failure = Failure::new(StatusCode::METHOD_NOT_ALLOWED, "method", "This page does not take that method.");
+    let mut reply = call.fail(failure);
+    reply.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
+    debug_assert!(reply.headers().contains_key(CONTENT_TYPE));
+    reply
+}
+
+fn html() -> HeaderMap {
+    [(http::header::ACCEPT, HeaderValue::from_static("text/html"))].into_iter().collect()
+}

@@ -1,0 +1,98 @@
+//! What a forwarded response must not do: set our cookie, or be kept by a shared cache when it was made for one user (S24, X10).
+
+use http::header::{CACHE_CONTROL, SET_COOKIE};
+use http::{HeaderMap, HeaderValue};
+
+use crate::session::SessionManager;
+
+/// Guards the headers of an upstream's response. `personal`: the upstream was told who asks. `ours` is our own Set-Cookie.
+pub fn guard(sessions: &SessionManager, headers: &mut HeaderMap, personal: bool, ours: Option<HeaderValue>) {
+    if headers.contains_key(SET_COOKIE) {
+        withhold_forged_cookies(sessions, headers);
+    }
+    if let Some(cookie) = ours {
+        headers.append(SET_COOKIE, cookie);
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    } else if personal {
+        make_private(headers);
+    }
+}
+
+fn withhold_forged_cookies(sessions: &SessionManager, headers: &mut HeaderMap) {
+    if !headers.get_all(SET_COOKIE).iter().any(|value| sessions.is_our_set_cookie(value)) {
+        return;
+    }
+    tracing::warn!("an upstream tried to set the session cookie; dropped");
+    let kept: Vec<_> =
+        headers.get_all(SET_COOKIE).iter().filter(|value| !sessions.is_our_set_cookie(value)).cloned().collect();
+    headers.remove(SET_COOKIE);
+    for value in kept {
+        headers.append(SET_COOKIE, value);
+    }
+}
+
+/// Adds `private` unless the upstream is as strict already; takes back what would make it shared.
+fn make_private(headers: &mut HeaderMap) {
+    let mut fields = headers.get_all(CACHE_CONTROL).iter();
+    let (Some(first), None) = (fields.next(), fields.next()) else {
+        let several = headers.contains_key(CACHE_CONTROL);
+        let joined = headers.get_all(CACHE_CONTROL).iter().filter_map(|v| v.to_str().ok()).collect::<Vec<_>>().join(", ");
+        let value = if several { private(&joined) } else { HeaderValue::from_static("private") };
+        headers.insert(CACHE_CONTROL, value);
+        return;
+    };
+    let text = first.to_str().unwrap_or_default();
+    if !is_strict(text) || first.to_str().is_err() {
+        let value = private(text);
+        headers.insert(CACHE_CONTROL, value);
+    }
+}
+
+fn directives(text: &str) -> impl Iterator<Item = &str> {
+    text.split(',').map(str::trim).filter(|directive| !directive.is_empty())
+}
+
+fn is_strict(text: &str) -> bool {
+    directives(text).any(|d| d.eq_ignore_ascii_case("private") || d.eq_ignore_ascii_case("no-store"))
+        && !directives(text).any(is_shared)
+}
+
+fn is_shared(directive: &str) -> bool {
+    let name = directive.split('=').next().unwrap_or_default().trim();
+    ["public", "s-maxage", "proxy-revalidate"].iter().any(|shared| name.eq_ignore_ascii_case(shared))
+}
+
+fn private(text: &str) -> HeaderValue {
+    let mut kept: Vec<&str> = directives(text).filter(|d| !is_shared(d) && !d.eq_ignore_ascii_case("private")).collect();
+    if !kept.iter().any(|d| d.eq_ignore_ascii_case("no-store")) {
+        kept.insert(0, "private");
+    }
+    HeaderValue::from_str(&kept.join(", ")).unwrap_or_else(|_| HeaderValue::from_static("private"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn made_private(fields: &[&'static str]) -> String {
+        let mut headers = HeaderMap::new();
+        for field in fields {
+            headers.append(CACHE_CONTROL, HeaderValue::from_static(field));
+        }
+        make_private(&mut headers);
+        let values: Vec<_> = headers.get_all(CACHE_CONTROL).iter().map(|v| v.to_str().unwrap()).collect();
+        values.join(" | ")
+    }
+
+    #[test]
+    fn a_personal_response_is_private_and_a_stricter_one_stays() {
+        assert_eq!(made_private(&[]), "private");
+        assert_eq!(made_private(&["public, max-age=60, s-maxage=600"]), "private, max-age=60");
+        assert_eq!(made_private(&["max-age=60"]), "private, max-age=60");
+        assert_eq!(made_private(&["no-store"]), "no-store");
+        assert_eq!(made_private(&["No-Store, max-age=0"]), "No-Store, max-age=0");
+        assert_eq!(made_private(&["private, max-age=9"]), "private, max-age=9");
+        assert_eq!(made_private(&["public", "max-age=5"]), "private, max-age=5");
+        assert_eq!(made_private(&["private, s-maxage=9"]), "private");
+    }
+}

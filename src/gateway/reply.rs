@@ -1,0 +1,174 @@
+//! The response body the server sees, and the access log line that is written when it has ended.
+
+use std::error::Error;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::header::{HOST, USER_AGENT};
+use http::{HeaderValue, Method, Request, Response, Uri, Version};
+use http_body::{Body, Frame, SizeHint};
+
+use crate::base::clock::Timestamp;
+use crate::base::identity::Identity;
+use crate::gateway::RouteTarget;
+use crate::gateway::request_id::RequestId;
+use crate::observe::access_log::{Line, WorkerLog};
+use crate::proxy::ForwardedBody;
+use crate::web::body::FullBody;
+
+/// A response on its way to the server layer.
+pub type Reply = Response<ReplyBody>;
+
+/// A synthetic body or a forwarded one, counted for the access log.
+pub struct ReplyBody {
+    source: Source,
+    sent: u64,
+    line: Option<Box<OpenLine>>,
+}
+
+enum Source {
+    Full(FullBody),
+    Forwarded(ForwardedBody),
+}
+
+impl ReplyBody {
+    /// The body of a response we made ourselves.
+    pub fn full(body: FullBody) -> Self {
+        Self { source: Source::Full(body), sent: 0, line: None }
+    }
+
+    /// The body of an upstream's response.
+    pub fn forwarded(body: ForwardedBody) -> Self {
+        Self { source: Source::Forwarded(body), sent: 0, line: None }
+    }
+
+    /// Writes `line` when this body has ended or been dropped.
+    pub fn log(&mut self, line: Box<OpenLine>) {
+        self.line = Some(line);
+    }
+}
+
+impl Body for ReplyBody {
+    type Data = Bytes;
+    type Error = Box<dyn Error + Send + Sync>;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let frame = match &mut self.source {
+            Source::Full(body) => ready!(Pin::new(body).poll_frame(cx)).map(|frame| frame.map_err(|never| match never {})),
+            Source::Forwarded(body) => ready!(Pin::new(body).poll_frame(cx)).map(|frame| frame.map_err(Into::into)),
+        };
+        if let Some(data) = frame.as_ref().and_then(|frame| frame.as_ref().ok()).and_then(Frame::data_ref) {
+            self.sent = self.sent.saturating_add(data.len() as u64);
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.source {
+            Source::Full(body) => body.is_end_stream(),
+            Source::Forwarded(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.source {
+            Source::Full(body) => body.size_hint(),
+            Source::Forwarded(body) => body.size_hint(),
+        }
+    }
+}
+
+impl Drop for ReplyBody {
+    fn drop(&mut self) {
+        if let Some(line) = self.line.take() {
+            line.write(self.sent);
+        }
+    }
+}
+
+/// An access log line whose response is still under way. It holds cheap copies of what the request said.
+pub struct OpenLine {
+    log: Rc<WorkerLog>,
+    started: Instant,
+    begun: Option<(RequestId, Timestamp)>,
+    method: Method,
+    target: Uri,
+    version: Version,
+    host: Option<HeaderValue>,
+    user_agent: Option<HeaderValue>,
+    /// The client's address once resolved.
+    pub client: Option<IpAddr>,
+    /// The route once matched.
+    pub route: Option<Arc<RouteTarget>>,
+    /// The user once identified.
+    pub identity: Option<Arc<Identity>>,
+    /// See [`Line::decision`].
+    pub decision: &'static str,
+    /// See [`Line::reason`].
+    pub reason: Option<&'static str>,
+    /// See [`Line::upstream`].
+    pub upstream: Option<Duration>,
+    /// The status answered.
+    pub status: u16,
+}
+
+impl OpenLine {
+    /// Opens the line of `request`.
+    pub fn new<B>(log: Rc<WorkerLog>, request: &Request<B>) -> Box<Self> {
+        Box::new(Self {
+            log,
+            started: Instant::now(),
+            begun: None,
+            method: request.method().clone(),
+            target: request.uri().clone(),
+            version: request.version(),
+            host: request.headers().get(HOST).cloned(),
+            user_agent: request.headers().get(USER_AGENT).cloned(),
+            client: None,
+            route: None,
+            identity: None,
+            decision: "refuse",
+            reason: None,
+            upstream: None,
+            status: 0,
+        })
+    }
+
+    /// Notes the request's id and when its head had been read.
+    pub fn begin(&mut self, id: RequestId, at: Timestamp) {
+        self.begun = Some((id, at));
+    }
+
+    fn write(&self, sent: u64) {
+        let Some((id, at)) = self.begun else { return };
+        let text = |value: &Option<HeaderValue>| value.as_ref().map(|v| String::from_utf8_lossy(v.as_bytes()).into_owned());
+        let (host, user_agent) = (text(&self.host), text(&self.user_agent));
+        self.log.write(&Line {
+            at,
+            request_id: id.text().as_str(),
+            client: self.client,
+            method: self.method.as_str(),
+            host: host.as_deref().unwrap_or_default(),
+            path: self.target.path(),
+            protocol: match self.version {
+                Version::HTTP_10 => "HTTP/1.0",
+                Version::HTTP_2 => "HTTP/2",
+                _ => "HTTP/1.1",
+            },
+            status: self.status,
+            bytes_out: sent,
+            duration: self.started.elapsed(),
+            upstream: self.upstream,
+            route: self.route.as_ref().map(|route| route.name.as_str()),
+            user: self.identity.as_ref().map(|identity| identity.user()),
+            decision: self.decision,
+            reason: self.reason,
+            user_agent: user_agent.as_deref(),
+        });
+    }
+}

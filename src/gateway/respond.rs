@@ -1,0 +1,131 @@
+//! The one place where a decision, an own page or an error becomes a response. Every synthetic response is `no-store`, varies by
+//! cookie, and carries the headers of X9; the client gets bland words and a request id, the cause goes to the log (X31).
+
+use http::header::{
+    CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, LOCATION, REFERRER_POLICY, RETRY_AFTER, VARY,
+    X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use serde_json::json;
+
+use crate::gateway::navigation::accepts_html;
+use crate::gateway::reply::{Reply, ReplyBody};
+use crate::gateway::request_id::RequestId;
+use crate::pages::{MessageView, Pages};
+use crate::proxy::ForwardError;
+use crate::web::body::FullBody;
+
+const PAGE_POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
+
+/// A page of ours.
+pub fn page(status: StatusCode, html: String) -> Reply {
+    let mut reply = synthetic(status, "text/html; charset=utf-8", html);
+    let headers = reply.headers_mut();
+    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(PAGE_POLICY));
+    headers.insert(X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
+    reply
+}
+
+/// A JSON answer.
+pub fn json(status: StatusCode, value: &serde_json::Value) -> Reply {
+    synthetic(status, "application/json", value.to_string())
+}
+
+/// A problem as RFC 9457 has it.
+pub fn problem(status: StatusCode, code: &str, detail: &str, id: RequestId) -> Reply {
+    let body = json!({ "title": title(status), "status": status.as_u16(), "code": code, "detail": detail, "request_id": id.text() });
+    synthetic(status, "application/problem+json", body.to_string())
+}
+
+/// 303 to `location`: whatever was sent, what follows is fetched by GET.
+pub fn see_other(location: HeaderValue) -> Reply {
+    let mut reply = synthetic(StatusCode::SEE_OTHER, "", String::new());
+    reply.headers_mut().insert(LOCATION, location);
+    reply
+}
+
+/// An immutable asset of our own pages: the one synthetic answer that may be kept.
+pub fn asset(content_type: &'static str, bytes: &'static [u8]) -> Reply {
+    let mut reply = synthetic(StatusCode::OK, content_type, bytes);
+    let headers = reply.headers_mut();
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("public, max-age=31536000, immutable"));
+    headers.remove(VARY);
+    reply
+}
+
+/// What a failed request is told, as a page or as a problem, by what the client accepts.
+#[derive(Clone, Copy, Debug)]
+pub struct Failure {
+    /// The status.
+    pub status: StatusCode,
+    /// The stable code.
+    pub code: &'static str,
+    /// Words safe to show to anybody.
+    pub text: &'static str,
+    /// When trying again may help, in seconds.
+    pub retry_after: Option<u64>,
+}
+
+impl Failure {
+    /// A failure that trying again does not mend.
+    pub const fn new(status: StatusCode, code: &'static str, text: &'static str) -> Self {
+        Self { status, code, text, retry_after: None }
+    }
+
+    /// What the client is told when forwarding failed.
+    pub fn of_forwarding(error: &ForwardError) -> Self {
+        let (status, code, text) = if error.is_timeout() {
+            (StatusCode::GATEWAY_TIMEOUT, "upstream_timeout", "The app behind this gateway took too long to answer.")
+        } else if error.is_client_fault() {
+            (StatusCode::BAD_REQUEST, "request_body", "The request could not be read to its end.")
+        } else {
+            (StatusCode::BAD_GATEWAY, "upstream_unreachable", "The app behind this gateway cannot be reached right now.")
+        };
+        Self { status, code, text, retry_after: None }
+    }
+
+    /// The response for a client that sent `headers`.
+    pub fn reply(self, pages: &Pages, headers: &HeaderMap, id: RequestId) -> Reply {
+        let mut reply = if accepts_html(headers) {
+            let view = MessageView {
+                status: self.status.as_u16(),
+                title: title(self.status),
+                text: self.text,
+                request_id: &id.text(),
+                retry: self.retry_after.is_some() || self.status.is_server_error(),
+            };
+            page(self.status, pages.message(&view))
+        } else {
+            problem(self.status, self.code, self.text, id)
+        };
+        if let Some(seconds) = self.retry_after {
+            reply.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        reply
+    }
+}
+
+/// Asks the server to end the connection behind this response.
+pub fn closing(mut reply: Reply) -> Reply {
+    reply.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    reply
+}
+
+fn title(status: StatusCode) -> &'static str {
+    status.canonical_reason().unwrap_or("Error")
+}
+
+fn synthetic(status: StatusCode, content_type: &'static str, body: impl Into<bytes::Bytes>) -> Reply {
+    let mut reply = Response::new(ReplyBody::full(FullBody::from(body)));
+    *reply.status_mut() = status;
+    let headers = reply.headers_mut();
+    if !content_type.is_empty() {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    }
+    let fixed: [(HeaderName, &str); 4] =
+        [(CACHE_CONTROL, "no-store"), (VARY, "Cookie"), (X_CONTENT_TYPE_OPTIONS, "nosniff"), (REFERRER_POLICY, "same-origin")];
+    for (name, value) in fixed {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    reply
+}

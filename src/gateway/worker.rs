@@ -1,0 +1,89 @@
+//! One worker's side of the gateway: its upstream connections, its log buffer, its request ids.
+
+use std::future::Future;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use http::{HeaderMap, Request, StatusCode};
+
+use crate::gateway::connection::Connection;
+use crate::gateway::reply::{OpenLine, Reply, ReplyBody};
+use crate::gateway::request_id::{RequestId, RequestIds};
+use crate::gateway::respond::{Failure, closing};
+use crate::gateway::{Gateway, pipeline};
+use crate::observe::access_log::WorkerLog;
+use crate::proxy::UpstreamPool;
+use crate::server::{Peer, Service};
+use crate::web::body::InboundBody;
+use crate::web::head_watch::HeadFacts;
+
+/// What one worker thread owns.
+pub struct Worker {
+    snapshot: Arc<ArcSwap<Gateway>>,
+    /// This worker's upstream connections.
+    pub pool: Rc<UpstreamPool>,
+    log: Option<Rc<WorkerLog>>,
+    ids: RequestIds,
+}
+
+impl Worker {
+    /// A worker that answers by the newest `snapshot`.
+    pub fn new(
+        snapshot: Arc<ArcSwap<Gateway>>,
+        pool: Rc<UpstreamPool>,
+        log: Option<Rc<WorkerLog>>,
+        ids: RequestIds,
+    ) -> Self {
+        Self { snapshot, pool, log, ids }
+    }
+
+    /// The snapshot in force: read once per request, so that a reload acts on the next one.
+    pub fn gateway(&self) -> Arc<Gateway> {
+        self.snapshot.load_full()
+    }
+
+    /// A fresh request id.
+    pub fn next_id(&self) -> RequestId {
+        self.ids.next()
+    }
+
+    /// The access log line of `request`; `None` when the log is off.
+    pub fn open_line<B>(&self, request: &Request<B>) -> Option<Box<OpenLine>> {
+        self.log.as_ref().map(|log| OpenLine::new(log.clone(), request))
+    }
+}
+
+/// The service that the server layer calls.
+#[derive(Clone)]
+pub struct GatewayService(Rc<Worker>);
+
+impl GatewayService {
+    /// The service of `worker`.
+    pub fn new(worker: Rc<Worker>) -> Self {
+        Self(worker)
+    }
+}
+
+impl Service for GatewayService {
+    type Connection = Connection;
+    type Body = ReplyBody;
+
+    fn connected(&self, peer: &Peer) -> Connection {
+        Connection::new(peer, &self.0.snapshot.load())
+    }
+
+    fn call(
+        &self,
+        connection: &Rc<Connection>,
+        request: Request<InboundBody>,
+        facts: Option<HeadFacts>,
+    ) -> impl Future<Output = Reply> + 'static {
+        pipeline::answer(self.0.clone(), connection.clone(), request, facts)
+    }
+
+    fn panicked(&self) -> Reply {
+        let failure = Failure::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Something went wrong here.");
+        closing(failure.reply(&self.0.gateway().pages, &HeaderMap::new(), self.0.next_id()))
+    }
+}
