@@ -1,0 +1,74 @@
+//! Starting, stopping, and the example configuration.
+
+use std::fs;
+use std::io::Write;
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
+
+use fluidgate::app::Ended;
+
+use crate::support::PATIENCE;
+use crate::support::gateway::{Setup, TestGateway};
+use crate::support::upstream::TestUpstream;
+
+#[test]
+fn a_drain_finishes_the_request_in_flight_and_ends_clean() {
+    let (release, held) = channel::<()>();
+    let held = Arc::new(Mutex::new(held));
+    let upstream = TestUpstream::with(move |_, stream| {
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nfirst")?;
+        held.lock().unwrap().recv_timeout(PATIENCE).expect("released");
+        stream.write_all(b"later").map(|()| true)
+    });
+    let gateway = Setup::routes(format!("[[routes]]\nupstream = [\"{}\"]\naccess = \"public\"\n", upstream.url())).start();
+    let address = gateway.address();
+    let mut wire = gateway.wire();
+    wire.send(format!("GET / HTTP/1.1\r\nHost: {address}\r\n\r\n"));
+    upstream.next();
+    wire.receive_head().unwrap();
+    let stopping = std::thread::spawn(move || gateway.stop());
+    // The listener is gone before the request is: that is what draining means.
+    let deadline = std::time::Instant::now() + PATIENCE;
+    while std::net::TcpStream::connect(address).is_ok() {
+        assert!(std::time::Instant::now() < deadline, "the listener stays open");
+        std::thread::yield_now();
+    }
+    release.send(()).unwrap();
+    assert_eq!(stopping.join().unwrap(), Ended::Clean);
+}
+
+#[test]
+fn there_is_one_access_log_line_per_request() {
+    let upstream = TestUpstream::start();
+    let gateway = TestGateway::protecting(&upstream);
+    let mut ada = gateway.browser();
+    ada.open("/x?secret=1");
+    ada.log_in("ada");
+    ada.open("/y");
+    let log = gateway.file("access.log");
+    gateway.stop();
+    let lines: Vec<serde_json::Value> =
+        fs::read_to_string(log).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let told: Vec<_> = lines
+        .iter()
+        .map(|line| (line["path"].as_str().unwrap(), line["status"].as_u64().unwrap(), line["decision"].as_str().unwrap(), line["user"].as_str()))
+        .collect();
+    assert_eq!(
+        told,
+        [("/x", 303, "challenge", None), ("/_auth/login", 303, "own", None), ("/y", 200, "allow", Some("ada"))]
+    );
+    assert_eq!(lines[2]["bytes_out"], 5);
+    assert!(lines.iter().all(|line| line["request_id"].is_string() && line["client_ip"] == "127.0.0.1"));
+}
+
+#[test]
+fn a_second_gateway_on_the_same_store_is_refused_and_the_first_unharmed() {
+    let upstream = TestUpstream::start();
+    let gateway = TestGateway::protecting(&upstream);
+    let loaded = fluidgate::config::load(&gateway.file("gateway.toml")).unwrap();
+    let clock = Arc::new(fluidgate::base::clock::SystemClock::default());
+    let second = fluidgate::app::start(loaded.config, clock, Arc::new(fluidgate::base::secret::SystemRandom));
+    let error = second.err().expect("refused").to_string();
+    assert!(error.contains("another process") || error.contains("in use"), "{error}");
+    assert_eq!(gateway.browser().log_in("ada").status, 303);
+}

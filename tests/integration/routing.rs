@@ -1,0 +1,105 @@
+//! Which route a request takes, and that no spelling of a path takes another (P5, P13, X8).
+
+use crate::support::gateway::{Setup, TestGateway};
+use crate::support::upstream::TestUpstream;
+
+fn public_and_protected(public: &TestUpstream, protected: &TestUpstream) -> TestGateway {
+    Setup::routes(format!(
+        "[[routes]]\npath = \"/pub\"\nupstream = [\"{}\"]\naccess = \"public\"\n[[routes]]\npath = \"/prot\"\nupstream = [\"{}\"]\n",
+        public.url(),
+        protected.url()
+    ))
+    .start()
+}
+
+#[test]
+fn no_spelling_of_a_path_gets_around_a_protected_route() {
+    let (public, protected) = (TestUpstream::start(), TestUpstream::start());
+    let gateway = public_and_protected(&public, &protected);
+    for path in [
+        "/pub/../prot", "/pub/./../prot", "/pub/%2e%2e/prot", "/pub/%2E%2E/prot", "/pub/.%2e/prot", "/pub/..%2fprot", "/pub%2f..%2fprot",
+        "/pub/%252e%252e/prot", "/pub/..\\prot", "/pub/..%5cprot", "/pub/..;/prot", "/pub/..;a=b/prot", "//prot", "/pub%00/../prot",
+        "/pub/x#/../../prot", "/pub#", "/%u002e", "/pub/%c0%ae%c0%ae/prot", "http://other/prot", "/prot;x/y", "/pub..", "/pubX", "prot", "/pub/%zz",
+    ] {
+        let mut wire = gateway.wire();
+        wire.send(format!("GET {path} HTTP/1.1\r\nHost: {}\r\n\r\n", gateway.address()));
+        let status = wire.receive().map(|response| response.status);
+        assert!(matches!(status, Some(400 | 401 | 404) | None), "{path}: {status:?}");
+    }
+    public.saw_nothing();
+    protected.saw_nothing();
+}
+
+#[test]
+fn an_encoded_letter_takes_the_route_of_the_letter() {
+    let (public, protected) = (TestUpstream::start(), TestUpstream::start());
+    let gateway = public_and_protected(&public, &protected);
+    assert_eq!(gateway.browser().fetch("/%70rot/x").status, 401);
+    assert_eq!(gateway.browser().fetch("/%70ub/x").status, 200);
+    assert_eq!(public.next().target(), "/%70ub/x");
+}
+
+#[test]
+fn what_was_decided_on_is_forwarded_byte_for_byte() {
+    let upstream = TestUpstream::start();
+    let gateway = Setup::routes(format!("[[routes]]\nupstream = [\"{}\"]\naccess = \"public\"\n", upstream.url())).start();
+    for target in ["/a//b/", "/caf%c3%a9?q=%2F..%2f&x=a+b", "/~a/b;c=d", "/%7Ea", "/a?", "/x/%e9", "/?", "/a!$&'()*+,;=:@"] {
+        assert_eq!(gateway.browser().fetch(target).status, 200, "{target}");
+        assert_eq!(upstream.next().target(), target);
+    }
+}
+
+#[test]
+fn encoded_slashes_pass_only_where_the_route_says_so() {
+    let upstream = TestUpstream::start();
+    let url = upstream.url();
+    let gateway = Setup::routes(format!(
+        "[[routes]]\nupstream = [\"{url}\"]\naccess = \"public\"\n\
+         [[routes]]\npath = \"/repo\"\nupstream = [\"{url}\"]\naccess = \"public\"\nallow_encoded_slashes = true\n"
+    ))
+    .start();
+    assert_eq!(gateway.browser().fetch("/x/a%2Fb").status, 400);
+    assert_eq!(gateway.browser().fetch("/repo/a%2Fb%5c").status, 200);
+    assert_eq!(upstream.next().target(), "/repo/a%2Fb%5c");
+    assert_eq!(gateway.browser().fetch("/repo/..%2f..%2fx").status, 400);
+    upstream.saw_nothing();
+}
+
+#[test]
+fn hosts_are_told_apart_without_regard_to_case_port_and_trailing_dot() {
+    let (wiki, rest) = (TestUpstream::start(), TestUpstream::start());
+    let gateway = Setup::routes(format!(
+        "[[routes]]\nhost = \"wiki.corp.test\"\nupstream = [\"{}\"]\naccess = \"public\"\n\
+         [[routes]]\nhost = \"*.corp.test\"\nupstream = [\"{}\"]\n",
+        wiki.url(),
+        rest.url()
+    ))
+    .start();
+    let ask = |host: &str| {
+        let mut wire = gateway.wire();
+        wire.send(format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+        wire.receive().unwrap().status
+    };
+    for host in ["wiki.corp.test", "WIKI.Corp.Test:81", "wiki.corp.test."] {
+        assert_eq!(ask(host), 200, "{host}");
+        wiki.next();
+    }
+    for host in ["a.corp.test", "A.B.corp.test.:9"] {
+        assert_eq!(ask(host), 401, "{host}");
+    }
+    for host in ["corp.test", "evilcorp.test", "wiki.corp.test.evil", "127.0.0.1"] {
+        assert_eq!(ask(host), 404, "{host}");
+    }
+    rest.saw_nothing();
+}
+
+#[test]
+fn an_upstream_never_sees_a_reserved_path() {
+    let upstream = TestUpstream::start();
+    let gateway = Setup::routes(format!("[[routes]]\nupstream = [\"{}\"]\naccess = \"public\"\n", upstream.url())).start();
+    for path in ["/_auth", "/_auth/", "/_auth/nothing", "//_auth/login", "/_auth;x/login", "/%5Fauth/whoami", "/_auth/assets/none"] {
+        let status = gateway.browser().fetch(path).status;
+        assert!((400..500).contains(&status), "{path}: {status}");
+    }
+    upstream.saw_nothing();
+}

@@ -1,0 +1,181 @@
+//! A gateway started from TOML text through the real path, with a state folder of its own.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use argon2::password_hash::PasswordHasher;
+use argon2::{Algorithm, Argon2, Params, Version};
+use fluidgate::app::{self, Ended, Running};
+use fluidgate::base::clock::{ManualClock, Timestamp};
+use fluidgate::base::secret::SystemRandom;
+use fluidgate::config;
+use fluidgate::server::ListenAddress;
+use tempfile::TempDir;
+
+use super::browser::TestBrowser;
+use super::upstream::TestUpstream;
+use super::wire::Wire;
+
+/// Every test user's password.
+pub const PASSWORD: &str = "correct horse battery staple";
+
+pub struct TestGateway {
+    running: Option<Running>,
+    clock: ManualClock,
+    folder: Arc<TempDir>,
+}
+
+/// What a test wants different from the ordinary gateway.
+pub struct Setup {
+    pub routes: String,
+    /// More of the file, after the routes; whole sections.
+    pub sections: String,
+    /// Lines for `[server]`.
+    pub server: String,
+    /// Lines for `[session]`.
+    pub session: String,
+    pub store: &'static str,
+    pub secrets: String,
+    folder: Arc<TempDir>,
+    clock: ManualClock,
+}
+
+impl Setup {
+    /// Routes as TOML, such as `[[routes]]\nupstream = […]`.
+    pub fn routes(routes: impl Into<String>) -> Self {
+        Self {
+            routes: routes.into(),
+            sections: String::new(),
+            server: String::new(),
+            session: String::new(),
+            store: r#"{ type = "sled", path = "sessions" }"#,
+            secrets: r#"["file:secret.key"]"#.into(),
+            folder: Arc::new(tempfile::tempdir().unwrap()),
+            clock: ManualClock::new(Timestamp::from_secs(1_800_000_000)),
+        }
+    }
+
+    /// One protected route to `upstream` for any host.
+    pub fn protecting(upstream: &TestUpstream) -> Self {
+        Self::routes(format!("[[routes]]\nupstream = [\"{}\"]\n", upstream.url()))
+    }
+
+    pub fn sections(mut self, text: &str) -> Self {
+        self.sections += text;
+        self
+    }
+
+    pub fn server(mut self, lines: &str) -> Self {
+        self.server += lines;
+        self
+    }
+
+    pub fn session(mut self, lines: &str) -> Self {
+        self.session += lines;
+        self
+    }
+
+    pub fn start(self) -> TestGateway {
+        let folder = self.folder.path();
+        private_file(&folder.join("secret.key"), "q80wZ7mJx2V3kQpYt5nRb8cLd1fGh4jKs6uXwEaTyI0");
+        private_file(&folder.join("users.toml"), &USERS);
+        let text = format!(
+            "[server]\nlisten = [\"127.0.0.1:0\"]\nworkers = 2\n{}\n[session]\nsecrets = {}\nstore = {}\n{}\n\
+             [login.password]\nusers = \"users.toml\"\n[login.password.hashing]\nmemory_kib = 64\niterations = 1\n\
+             [management]\nlisten = \"127.0.0.1:0\"\n[access_log]\ntarget = \"access.log\"\n{}\n{}",
+            self.server, self.secrets, self.store, self.session, self.sections, self.routes
+        );
+        let file = folder.join("gateway.toml");
+        fs::write(&file, text).unwrap();
+        let loaded = config::load(&file).unwrap_or_else(|error| panic!("{error}"));
+        let running = app::start(loaded.config, Arc::new(self.clock.clone()), Arc::new(SystemRandom))
+            .unwrap_or_else(|error| panic!("{error}"));
+        TestGateway { running: Some(running), clock: self.clock, folder: self.folder }
+    }
+}
+
+impl TestGateway {
+    /// One protected route to `upstream`, everything else as by default.
+    pub fn protecting(upstream: &TestUpstream) -> Self {
+        Setup::protecting(upstream).start()
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        match self.running().addresses().first() {
+            Some(ListenAddress::Tcp(address)) => *address,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub fn management(&self) -> SocketAddr {
+        self.running().management().expect("the management listener is on")
+    }
+
+    pub fn browser(&self) -> TestBrowser {
+        TestBrowser::new(self.address())
+    }
+
+    pub fn wire(&self) -> Wire {
+        Wire::connect(self.address())
+    }
+
+    pub fn advance(&self, span: Duration) {
+        self.clock.advance(span);
+    }
+
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Stops as SIGTERM does.
+    pub fn stop(mut self) -> Ended {
+        self.running.take().map(Running::stop).unwrap()
+    }
+
+    /// Stops, and starts again in the same folder and at the same moment with the setup that `change` makes of the ordinary one.
+    pub fn restart(mut self, setup: Setup) -> TestGateway {
+        assert_eq!(self.running.take().map(Running::stop), Some(Ended::Clean));
+        Setup { folder: self.folder.clone(), clock: self.clock.clone(), ..setup }.start()
+    }
+
+    fn running(&self) -> &Running {
+        self.running.as_ref().unwrap()
+    }
+}
+
+impl Drop for TestGateway {
+    fn drop(&mut self) {
+        if let Some(running) = self.running.take() {
+            running.stop();
+        }
+    }
+}
+
+fn private_file(path: &Path, text: &str) {
+    if !path.exists() {
+        let mut options = fs::OpenOptions::new();
+        let file = options.write(true).create_new(true).mode(0o600).open(path).unwrap();
+        file.set_permissions(fs::Permissions::from_mode(0o600)).unwrap();
+        fs::write(path, text).unwrap();
+    }
+}
+
+/// ada (staff), bob (nobody's member), and zoë, whose name and groups need encoding. The hashes are as cheap as they can be.
+static USERS: LazyLock<String> = LazyLock::new(|| {
+    let cheap = Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::new(64, 1, 1, None).unwrap());
+    let hash = cheap.hash_password(PASSWORD.as_bytes()).unwrap().to_string();
+    format!(
+        "[users.ada]\npassword = \"{hash}\"\nname = \"Ada Lovelace\"\nemail = \"ada@example.com\"\ngroups = [\"staff\", \"wiki\"]\n\
+         [users.bob]\npassword = \"{hash}\"\n\
+         [users.zoe]\npassword = \"{hash}\"\nname = \"Zoë, 100%\"\ngroups = [\"a,b\"]\n\
+         [users.eve]\npassword = \"{hash}\"\ndisabled = true\n"
+    )
+});

@@ -1,0 +1,11 @@
+//! What the tests speak with: a gateway started through the real path, an upstream that records, a browser with a cookie jar.
+
+pub mod browser;
+pub mod gateway;
+pub mod upstream;
+pub mod wire;
+
+use std::time::Duration;
+
+/// How long a test waits for an event before it fails. Long, because a deadline is no behaviour.
+pub const PATIENCE: Duration = Duration::from_secs(20);
