@@ -12,8 +12,7 @@ use crate::session::lifetime::Limits;
 use crate::session::manager::SessionManager;
 use crate::session::record::Record;
 use crate::session::shared::Shared;
-use crate::session::store::sled::SledError;
-use crate::session::store::{Change, Distrust, MemoryStore, SessionStore, SledStore, StoreError};
+use crate::session::store::{Change, Distrust, MemoryStore, SessionStore, SledError, SledStore, StoreError};
 use crate::session::{Settings, StoreSettings, writer};
 
 /// Most deletions in one commit at start.
@@ -79,7 +78,7 @@ impl SessionManager {
         }
         let mut store: Box<dyn SessionStore> = match &settings.store {
             StoreSettings::Memory => Box::new(MemoryStore::default()),
-            StoreSettings::Sled { path } => Box::new(SledStore::open(path, clock.now(), &*random)?),
+            StoreSettings::Sled { path } => Box::new(SledStore::open(path, &*random)?),
         };
         let shared = Arc::new(Shared::new(limits, store.not_before()));
         let report = load(&mut *store, &shared, clock.now(), subject_of)?;

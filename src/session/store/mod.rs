@@ -3,11 +3,14 @@
 //! A store belongs to the writer thread and is never seen by a request. It keeps records by id and nothing else: the views by
 //! user and by expiry live in the table and are rebuilt at start, so no crash can leave an index without its record (S6).
 
+mod folder;
+mod marker;
 mod memory;
 pub(crate) mod sled;
+mod summary;
 
 pub use self::memory::MemoryStore;
-pub use self::sled::SledStore;
+pub use self::sled::{SledError, SledStore};
 
 use crate::base::clock::Timestamp;
 use crate::session::id::StoredId;
@@ -109,3 +112,6 @@ pub trait SessionStore: Send {
     /// The moment of the last [`SessionStore::set_not_before`]; the epoch for none.
     fn not_before(&self) -> Timestamp;
 }
+
+#[cfg(test)]
+mod conformance;
