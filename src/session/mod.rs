@@ -1,4 +1,40 @@
 //! Layer 2: who holds which session, until when. Imports `base`, `web`, `observe`.
+//!
+//! ```text
+//!             create                 idle limit, absolute limit, logout, revocation, reload
+//! (nothing) ---------> live session ---------------------------------------------------------> over, for good
+//!                        |      ^
+//!                        +------+ manage: marks activity, never past the absolute limit
+//! ```
+//!
+//! A request reads [`cookie`] → [`keys`] → [`id`] → the table → [`lifetime`], and waits for nobody. What must last goes to
+//! the writer thread, which owns the [`store`] and answers once it would survive a power cut. The token is in the cookie only;
+//! table and store know its hash.
+
+pub mod cookie;
+pub mod counters;
+pub mod id;
+pub mod keys;
+pub mod lifetime;
+mod live;
+mod manager;
+mod open;
+pub mod record;
+mod shared;
+pub mod store;
+mod sweeper;
+mod table;
+mod writer;
+
+pub use self::counters::{Counters, EndReason, Rejection};
+pub use self::id::StoredId;
+pub use self::live::LiveSession;
+pub use self::manager::{
+    Activity, CleanReport, Created, Managed, SessionDetails, SessionError, SessionManager, StoreHealth,
+};
+pub use self::open::{OpenError, OpenReport};
+pub use self::record::Origin;
+pub use self::sweeper::sweep_forever;
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -1,0 +1,133 @@
+//! Start: settings checked, store opened, every record brought into the table, the writer started.
+
+use std::sync::Arc;
+
+use crate::base::clock::{Clock, Timestamp};
+use crate::base::identity::Subject;
+use crate::base::secret::Random;
+use crate::session::cookie::{CookieCodec, CookieProblem};
+use crate::session::counters::{EndReason, add_one};
+use crate::session::keys::{KeyRing, SecretProblem};
+use crate::session::lifetime::Limits;
+use crate::session::manager::SessionManager;
+use crate::session::record::Record;
+use crate::session::shared::Shared;
+use crate::session::store::{Change, Distrust, MemoryStore, SessionStore, SledError, SledStore, StoreError};
+use crate::session::{Settings, StoreSettings, writer};
+
+/// Most deletions in one commit at start.
+const BATCH: usize = 10_000;
+
+/// What was found at start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OpenReport {
+    /// Live sessions now in the table.
+    pub live: usize,
+    /// Sessions that had expired meanwhile, and were deleted.
+    pub expired: usize,
+    /// Sessions whose user is gone or has another credential, and were deleted.
+    pub disowned: usize,
+    /// Records this build cannot read, set aside.
+    pub quarantined: usize,
+    /// Why everything in the store was dropped; say it loudly.
+    pub dropped: Option<Distrust>,
+}
+
+/// Why sessions cannot start. Each text is fit for the person who starts the program.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// A secret must not be used.
+    #[error(transparent)]
+    Secret(#[from] SecretProblem),
+    /// The cookie's options contradict each other.
+    #[error(transparent)]
+    Cookie(#[from] CookieProblem),
+    /// The limits make no sense.
+    #[error(
+        "session.idle_timeout and session.duration must be a second or more, and idle_timeout no longer than duration"
+    )]
+    Limits,
+    /// The embedded store does not open.
+    #[error(transparent)]
+    Sled(#[from] SledError),
+    /// The store opened but cannot be read or written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// No thread for the writer.
+    #[error("cannot start the store's writer thread: {0}")]
+    Thread(#[from] std::io::Error),
+}
+
+impl SessionManager {
+    /// Opens the store, loads every record into the table, starts the writer thread and returns. `subject_of` resolves a
+    /// stored user name to what the directory says of that user now; `None` ends the user's sessions.
+    ///
+    /// # Errors
+    /// When settings contradict each other, or the store is locked by another process, damaged, or cannot be used.
+    pub fn open(
+        settings: &Settings,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+        subject_of: &dyn Fn(&str) -> Option<Subject>,
+    ) -> Result<(Arc<Self>, OpenReport), OpenError> {
+        let keys = KeyRing::new(&settings.secrets)?;
+        settings.cookie.check()?;
+        let limits = Limits { duration: settings.duration, idle_timeout: settings.idle_timeout };
+        if limits.idle_timeout.as_secs() == 0 || limits.idle_timeout > limits.duration {
+            return Err(OpenError::Limits);
+        }
+        let mut store: Box<dyn SessionStore> = match &settings.store {
+            StoreSettings::Memory => Box::new(MemoryStore::default()),
+            StoreSettings::Sled { path } => Box::new(SledStore::open(path, &*random)?),
+        };
+        let shared = Arc::new(Shared::new(limits, store.not_before()));
+        let report = load(&mut *store, &shared, clock.now(), subject_of)?;
+        let queue = writer::start(store, Arc::clone(&shared))?;
+        let cookies = CookieCodec::new(keys, &settings.cookie);
+        Ok((Arc::new(Self::new(shared, cookies, queue, clock, random)), report))
+    }
+}
+
+/// Brings the store's records into the table, and deletes those that are over.
+fn load(
+    store: &mut dyn SessionStore,
+    shared: &Shared,
+    now: Timestamp,
+    subject_of: &dyn Fn(&str) -> Option<Subject>,
+) -> Result<OpenReport, StoreError> {
+    let mut report = OpenReport::default();
+    let mut over = Vec::new();
+    let loaded = store.load(&mut |id, mut record| {
+        // A shorter duration in the settings holds for old sessions too; a longer one promises them nothing.
+        record.absolute_at = record.absolute_at.min(shared.limits.absolute_at(record.created_at));
+        let session = shared.enter_quietly(id, &record, || subject_of(&record.user));
+        if let Some(reason) = disowned(&session.account().subject.load(), &record) {
+            shared.end(&session, reason);
+            report.disowned += 1;
+        } else if shared.over(&session, now).is_some() {
+            shared.table.remove(&session);
+            report.expired += 1;
+        } else {
+            report.live += 1;
+            return;
+        }
+        over.push(Change::Delete(id));
+    })?;
+    for changes in over.chunks(BATCH) {
+        store.commit(changes)?;
+    }
+    report.quarantined = loaded.quarantined;
+    report.dropped = loaded.dropped;
+    for _ in 0..loaded.quarantined {
+        add_one(&shared.counters.quarantined);
+    }
+    Ok(report)
+}
+
+fn disowned(subject: &Option<Arc<Subject>>, record: &Record) -> Option<EndReason> {
+    match subject {
+        None => Some(EndReason::UserGone),
+        Some(subject) if subject.credential != record.credential => Some(EndReason::CredentialChange),
+        Some(_) => None,
+    }
+}

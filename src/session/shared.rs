@@ -1,0 +1,100 @@
+//! What the request side and the writer both hold.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use arc_swap::ArcSwapOption;
+
+use crate::base::clock::Timestamp;
+use crate::base::identity::Subject;
+use crate::session::counters::{Counters, EndReason, add_one};
+use crate::session::id::StoredId;
+use crate::session::lifetime::{Judgement, Limits};
+use crate::session::live::LiveSession;
+use crate::session::record::Record;
+use crate::session::table::Table;
+
+pub(crate) struct Shared {
+    pub(crate) table: Table,
+    pub(crate) counters: Counters,
+    pub(crate) limits: Limits,
+    /// Endings that the store has not acknowledged yet.
+    pub(crate) owed: AtomicUsize,
+    /// Why the store does not work; `None` while it does.
+    pub(crate) fault: ArcSwapOption<String>,
+    /// Sessions created at or before this moment (milliseconds) are over.
+    pub(crate) not_before: AtomicU64,
+}
+
+impl Shared {
+    pub(crate) fn new(limits: Limits, not_before: Timestamp) -> Self {
+        Self {
+            table: Table::default(),
+            counters: Counters::default(),
+            limits,
+            owed: AtomicUsize::new(0),
+            fault: ArcSwapOption::const_empty(),
+            not_before: AtomicU64::new(not_before.as_millis()),
+        }
+    }
+
+    /// Enters a session whose record the store has acknowledged.
+    pub(crate) fn enter(&self, id: StoredId, record: &Record, subject: Subject) -> Arc<LiveSession> {
+        let session = self.enter_quietly(id, record, || Some(subject.clone()));
+        add_one(&self.counters.created);
+        session
+    }
+
+    /// The same for a session loaded at start.
+    pub(crate) fn enter_quietly(
+        &self,
+        id: StoredId,
+        record: &Record,
+        subject: impl Fn() -> Option<Subject>,
+    ) -> Arc<LiveSession> {
+        loop {
+            let account = self.table.account(&record.user, &subject);
+            // A user who was gone and is back; a present one is only changed by a reload.
+            if account.subject.load().is_none() {
+                account.subject.store(subject().map(Arc::new));
+            }
+            let session = Arc::new(LiveSession::new(id, record, account, self.limits.idle_timeout));
+            // An account can be retired between the two steps; the table then makes a new one.
+            if self.table.insert(&session) {
+                return session;
+            }
+        }
+    }
+
+    /// Ends a session in memory: dead for the very next request on every worker. True for the one caller that did.
+    pub(crate) fn end(&self, session: &LiveSession, reason: EndReason) -> bool {
+        let first = session.end(reason);
+        if first {
+            self.counters.count_ended(reason);
+        }
+        self.table.remove(session);
+        first
+    }
+
+    /// Why `session` is over at `now`; `None` for a live one. What is found past a limit stays over, whatever a request still
+    /// in flight marks afterwards.
+    pub(crate) fn over(&self, session: &LiveSession, now: Timestamp) -> Option<EndReason> {
+        if let Some(reason) = session.ended() {
+            return Some(reason);
+        }
+        let reason = match session.judge(now) {
+            Judgement::Idle => EndReason::Idle,
+            Judgement::Absolute => EndReason::Absolute,
+            Judgement::Live if session.created_at() <= self.not_before() => EndReason::NotBefore,
+            Judgement::Live => return None,
+        };
+        if session.end(reason) {
+            self.counters.count_ended(reason);
+        }
+        Some(reason)
+    }
+
+    pub(crate) fn not_before(&self) -> Timestamp {
+        Timestamp::from_millis(self.not_before.load(Ordering::Acquire))
+    }
+}

@@ -1,0 +1,175 @@
+//! The store's folder on disk, and opening sled in it without believing that it will go well.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::panic::{self, AssertUnwindSafe};
+use std::path::{Path, PathBuf};
+use std::sync::Once;
+
+/// Why the embedded store does not open. The texts are for the person who starts the program.
+#[derive(Debug, thiserror::Error)]
+pub enum SledError {
+    /// Somebody else has it open.
+    #[error("the session store {} is in use by another process: is the gateway running already?", path.display())]
+    InUse {
+        /// The store's folder.
+        path: PathBuf,
+    },
+    /// It is damaged.
+    #[error(
+        "the session store {} is damaged ({cause}): move that folder away and start again; everybody will have to log in once more",
+        path.display()
+    )]
+    Damaged {
+        /// The store's folder.
+        path: PathBuf,
+        /// What sled said.
+        cause: String,
+    },
+    /// The file system refused.
+    #[error("cannot use the session store {}: {source}", path.display())]
+    Io {
+        /// The store's folder.
+        path: PathBuf,
+        /// What the file system said.
+        source: io::Error,
+    },
+}
+
+/// The thread that opens sled; panics on it are errors and print nothing.
+const OPENER: &str = "store-opener";
+/// sled's own page cache. The table holds what requests need; sled is read at start only.
+const CACHE: u64 = 16 * 1024 * 1024;
+
+/// The folder, locked by us.
+pub(super) struct Folder {
+    path: PathBuf,
+    /// sled has a lock of its own, but takes it after it has begun to look into its files.
+    _lock: File,
+}
+
+impl Folder {
+    /// Makes the folder when it is missing (0700), and takes the lock that lies beside it.
+    pub(super) fn lock(path: &Path) -> Result<Self, SledError> {
+        let io = |source| SledError::Io { path: path.into(), source };
+        DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(io)?;
+        fs::set_permissions(path, Permissions::from_mode(0o700)).map_err(io)?;
+        if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+            File::open(parent).and_then(|parent| parent.sync_all()).map_err(io)?;
+        }
+        let mut name = path.as_os_str().to_owned();
+        name.push(".lock");
+        let lock = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(name).map_err(io)?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { path: path.into(), _lock: lock }),
+            Err(fs::TryLockError::WouldBlock) => Err(SledError::InUse { path: path.into() }),
+            Err(fs::TryLockError::Error(source)) => Err(io(source)),
+        }
+    }
+
+    /// Whether sled has ever been here.
+    pub(super) fn has_data(&self) -> bool {
+        self.path.join("db").exists()
+    }
+
+    pub(super) fn error(&self, source: io::Error) -> SledError {
+        SledError::Io { path: self.path.clone(), source }
+    }
+
+    /// Opens sled and a handle of our own on its data file. A damaged snapshot is put aside and the opening tried once more:
+    /// sled then reads its log, and the summary shows whether that was whole.
+    pub(super) fn open(&self) -> Result<(sled::Db, File), SledError> {
+        self.remove_unfinished_snapshots().map_err(|source| self.error(source))?;
+        let db = match self.open_quietly() {
+            Err(SledError::Damaged { .. }) if self.put_snapshots_aside() => self.open_quietly()?,
+            other => other?,
+        };
+        let data = self.tidy().map_err(|source| self.error(source))?;
+        Ok((db, data))
+    }
+
+    fn open_quietly(&self) -> Result<sled::Db, SledError> {
+        silence_opener();
+        let config = sled::Config::new()
+            .path(&self.path)
+            .mode(sled::Mode::LowSpace)
+            .cache_capacity(CACHE)
+            .flush_every_ms(Some(500));
+        let opener = std::thread::Builder::new()
+            .name(OPENER.into())
+            .spawn(move || panic::catch_unwind(AssertUnwindSafe(|| config.open())))
+            .map_err(|source| self.error(source))?;
+        let damaged = |cause: String| SledError::Damaged { path: self.path.clone(), cause };
+        match opener.join() {
+            Ok(Ok(Ok(db))) => Ok(db),
+            Ok(Ok(Err(sled::Error::Io(source)))) if source.to_string().contains("could not acquire lock") => {
+                Err(SledError::InUse { path: self.path.clone() })
+            }
+            Ok(Ok(Err(sled::Error::Io(source)))) if source.kind() != io::ErrorKind::UnexpectedEof => {
+                Err(self.error(source))
+            }
+            Ok(Ok(Err(error))) => Err(damaged(error.to_string())),
+            Ok(Err(_)) | Err(_) => Err(damaged("its files cannot be read".into())),
+        }
+    }
+
+    /// A `snap.*.generating` was never renamed, so it was never live; sled takes the newest one all the same and fails on it.
+    fn remove_unfinished_snapshots(&self) -> io::Result<()> {
+        for path in self.snapshots()? {
+            if path.to_string_lossy().ends_with(".generating") {
+                fs::remove_file(path)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// True when there were any.
+    fn put_snapshots_aside(&self) -> bool {
+        let moved = |path: &PathBuf| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            fs::rename(path, path.with_file_name(format!("damaged.{name}"))).is_ok()
+        };
+        self.snapshots().unwrap_or_default().iter().filter(|path| moved(path)).count() > 0
+    }
+
+    fn snapshots(&self) -> io::Result<Vec<PathBuf>> {
+        let mut found = Vec::new();
+        for entry in fs::read_dir(&self.path)? {
+            let entry = entry?;
+            if entry.file_name().to_string_lossy().starts_with("snap.") {
+                found.push(entry.path());
+            }
+        }
+        Ok(found)
+    }
+
+    /// Narrows the modes of sled's files, makes the folder's entries durable, and opens the data file.
+    fn tidy(&self) -> io::Result<File> {
+        for entry in fs::read_dir(&self.path)? {
+            let entry = entry?;
+            // sled removes files of its own while we look.
+            match entry.metadata() {
+                Ok(metadata) if metadata.is_file() => {
+                    let _ = fs::set_permissions(entry.path(), Permissions::from_mode(0o600));
+                }
+                _ => {}
+            }
+        }
+        File::open(&self.path)?.sync_all()?;
+        File::open(self.path.join("db"))
+    }
+}
+
+/// Panics on the opener's thread become an error with a better text; every other panic prints as before.
+fn silence_opener() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let before = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            if std::thread::current().name() != Some(OPENER) {
+                before(info);
+            }
+        }));
+    });
+}

@@ -1,0 +1,157 @@
+//! The in-process table: the whole truth about live sessions. Loaded at start, changed only after the store has acknowledged,
+//! except that an ending takes effect here first.
+//!
+//! Three views of the same sessions: by id (read by every request, never blocks), by user, and by the minute in which they may
+//! expire. None of them is stored, so a crash cannot leave one pointing at what another lost (S6). A session's place in the
+//! expiry view is only its earliest possible end; the sweeper looks again when that moment comes and files it anew.
+
+use std::borrow::Borrow;
+use std::collections::BTreeMap;
+use std::hash::{BuildHasherDefault, Hash, Hasher};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::base::clock::Timestamp;
+use crate::base::identity::Subject;
+use crate::session::id::StoredId;
+use crate::session::live::{Account, LiveSession};
+
+#[derive(Default)]
+pub(crate) struct Table {
+    sessions: papaya::HashSet<Entry, BuildHasherDefault<IdHasher>>,
+    accounts: papaya::HashMap<Box<str>, Arc<Account>>,
+    /// Sessions by the minute of their earliest possible end.
+    due: Mutex<BTreeMap<u64, Vec<Arc<LiveSession>>>>,
+}
+
+impl Table {
+    pub(crate) fn find(&self, id: &StoredId) -> Option<Arc<LiveSession>> {
+        self.sessions.pin().get(id).map(|entry| Arc::clone(&entry.0))
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// The user's account; made from `subject` when there is none yet.
+    pub(crate) fn account(&self, user: &str, subject: impl FnOnce() -> Option<Subject>) -> Arc<Account> {
+        let accounts = self.accounts.pin();
+        match accounts.get(user) {
+            Some(account) => Arc::clone(account),
+            None => {
+                let fresh = Arc::new(Account::new(user, subject()));
+                Arc::clone(accounts.get_or_insert(user.into(), fresh))
+            }
+        }
+    }
+
+    pub(crate) fn known_account(&self, user: &str) -> Option<Arc<Account>> {
+        self.accounts.pin().get(user).map(Arc::clone)
+    }
+
+    pub(crate) fn all_accounts(&self) -> Vec<Arc<Account>> {
+        self.accounts.pin().values().map(Arc::clone).collect()
+    }
+
+    pub(crate) fn all_sessions(&self) -> Vec<Arc<LiveSession>> {
+        self.sessions.pin().iter().map(|entry| Arc::clone(&entry.0)).collect()
+    }
+
+    /// Enters a session into all three views; false when its account was retired meanwhile, and then nothing has changed.
+    pub(crate) fn insert(&self, session: &Arc<LiveSession>) -> bool {
+        if !session.account().add(session) {
+            return false;
+        }
+        self.file(session);
+        self.sessions.pin().insert(Entry(Arc::clone(session)));
+        true
+    }
+
+    /// Takes an ended session out. It leaves the expiry view when its minute comes.
+    pub(crate) fn remove(&self, session: &LiveSession) {
+        self.sessions.pin().remove(&session.stored_id());
+        session.account().remove(&session.stored_id());
+    }
+
+    /// Takes up to `limit` sessions out of the expiry view whose minute has come. Those that turn out to live on must be
+    /// filed again.
+    pub(crate) fn take_due(&self, now: Timestamp, limit: usize) -> Vec<Arc<LiveSession>> {
+        let mut due = self.lock_due();
+        let mut taken = Vec::new();
+        while let Some(mut minute) = due.first_entry() {
+            if *minute.key() > minute_of(now) || taken.len() >= limit {
+                break;
+            }
+            let rest = minute.get().len().saturating_sub(limit - taken.len());
+            taken.extend(minute.get_mut().drain(rest..));
+            if minute.get().is_empty() {
+                minute.remove();
+            }
+        }
+        taken
+    }
+
+    /// Files a session under the minute of its earliest possible end.
+    pub(crate) fn file(&self, session: &Arc<LiveSession>) {
+        // One minute on, so that a session is due when it has expired and not up to a minute before.
+        let minute = minute_of(session.expires_at()).saturating_add(1);
+        self.lock_due().entry(minute).or_default().push(Arc::clone(session));
+    }
+
+    /// Forgets accounts without sessions.
+    pub(crate) fn prune_accounts(&self) {
+        let accounts = self.accounts.pin();
+        accounts.retain(|_, account| !account.retire());
+    }
+
+    fn lock_due(&self) -> std::sync::MutexGuard<'_, BTreeMap<u64, Vec<Arc<LiveSession>>>> {
+        // Only pushes and drains happen under the lock; neither can leave the map half changed.
+        self.due.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn minute_of(moment: Timestamp) -> u64 {
+    moment.as_secs() / 60
+}
+
+/// A session in the set, found by its id.
+struct Entry(Arc<LiveSession>);
+
+impl Borrow<StoredId> for Entry {
+    fn borrow(&self) -> &StoredId {
+        self.0.id_ref()
+    }
+}
+
+impl PartialEq for Entry {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.stored_id() == other.0.stored_id()
+    }
+}
+
+impl Eq for Entry {}
+
+impl Hash for Entry {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.id_ref().hash(state);
+    }
+}
+
+/// Passes on the eight bytes of a [`StoredId`], which already are uniform and cannot be chosen.
+#[derive(Default)]
+struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    fn write_u64(&mut self, value: u64) {
+        self.0 = value;
+    }
+}

@@ -1,0 +1,285 @@
+//! The writer: one plain thread that owns the store. It drains its queue, makes one commit of what it found, and answers
+//! everybody in it; while it waits for the disk the next group gathers by itself, and when idle it adds no delay (S7, S38).
+//!
+//! ```text
+//! writing --a commit fails--> failing: creates refused, endings owed --reopened and reconciled--> writing
+//! ```
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use crate::base::clock::Timestamp;
+use crate::base::identity::Subject;
+use crate::session::counters::{EndReason, add_one};
+use crate::session::id::StoredId;
+use crate::session::live::LiveSession;
+use crate::session::manager::SessionError;
+use crate::session::record::Record;
+use crate::session::shared::Shared;
+use crate::session::store::{Change, Outcome, SessionStore, StoreError};
+
+/// Most commands in one commit.
+const MAX_GROUP: usize = 1024;
+/// Most touches in one commit.
+const MAX_TOUCHES: usize = 4096;
+/// How long an idle writer waits before it looks for touches, and how often it tries to open a failed store again.
+const TICK: Duration = Duration::from_secs(1);
+
+pub(crate) type Reply<T> = oneshot::Sender<Result<T, SessionError>>;
+
+/// A session to be created.
+pub(crate) struct Order {
+    pub(crate) id: StoredId,
+    pub(crate) record: Record,
+    pub(crate) subject: Subject,
+    /// The presented session, which ends in the same commit (S27).
+    pub(crate) ended: Option<Arc<LiveSession>>,
+    pub(crate) reply: Reply<Arc<LiveSession>>,
+}
+
+/// What the writer can be asked for.
+pub(crate) enum Command {
+    Create(Box<Order>),
+    /// Delete the records of sessions that have ended in memory.
+    Forget(Vec<StoredId>, Reply<()>),
+    Read(Vec<StoredId>, Reply<Vec<(StoredId, Record)>>),
+    NotBefore(Timestamp, Reply<()>),
+    /// Write every touch that waits.
+    Settle(Reply<()>),
+    Close(Reply<()>),
+}
+
+/// The sending ends. Touches have their own channel, whose receiver never sleeps on it: sending on it never takes a lock.
+pub(crate) struct Queue {
+    pub(crate) commands: Sender<Command>,
+    pub(crate) touches: Sender<Arc<LiveSession>>,
+}
+
+/// Starts the thread `store-writer`. It ends on [`Command::Close`] or when the queue is dropped, after writing what waits.
+pub(crate) fn start(store: Box<dyn SessionStore>, shared: Arc<Shared>) -> std::io::Result<Queue> {
+    let (commands, command_inbox) = channel();
+    let (touches, touch_inbox) = channel();
+    let writer = Writer {
+        store,
+        shared,
+        commands: command_inbox,
+        touches: touch_inbox,
+        owed: HashSet::new(),
+        failing: false,
+    };
+    std::thread::Builder::new().name("store-writer".into()).spawn(move || writer.run())?;
+    Ok(Queue { commands, touches })
+}
+
+struct Writer {
+    store: Box<dyn SessionStore>,
+    shared: Arc<Shared>,
+    commands: Receiver<Command>,
+    touches: Receiver<Arc<LiveSession>>,
+    /// Ids whose records must go and could not be deleted yet.
+    owed: HashSet<StoredId>,
+    failing: bool,
+}
+
+impl Writer {
+    fn run(mut self) {
+        loop {
+            let mut group = Vec::new();
+            match self.commands.recv_timeout(TICK) {
+                Ok(first) => group.push(first),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => {
+                    self.serve(Vec::new());
+                    return;
+                }
+            }
+            while group.len() < MAX_GROUP
+                && let Ok(next) = self.commands.try_recv()
+            {
+                group.push(next);
+            }
+            if self.failing {
+                self.try_to_recover();
+            }
+            if let Some(done) = self.serve(group) {
+                // The store's lock is free before the caller goes on.
+                drop(self.store);
+                let _ = done.send(Ok(()));
+                return;
+            }
+        }
+    }
+
+    /// Serves one group; gives back the reply of a `Close`.
+    fn serve(&mut self, group: Vec<Command>) -> Option<Reply<()>> {
+        let mut plan = Plan::default();
+        let mut close = None;
+        let mut later = Vec::new();
+        for command in group {
+            match command {
+                Command::Create(order) => plan.create(order),
+                Command::Forget(ids, reply) => plan.forget(ids, reply),
+                Command::Settle(reply) => plan.settled.push(reply),
+                Command::Close(reply) => close = Some(reply),
+                other => later.push(other),
+            }
+        }
+        self.add_touches(&mut plan, close.is_some());
+        self.commit(plan);
+        for command in later {
+            match command {
+                Command::Read(ids, reply) => {
+                    let _ = reply.send(self.read(&ids));
+                }
+                Command::NotBefore(moment, reply) => {
+                    let _ = reply.send(self.store.set_not_before(moment).map_err(|error| self.fail(&error)));
+                }
+                _ => {}
+            }
+        }
+        close
+    }
+
+    /// Adds the touches that wait: a bounded number, or all of them when the writer is about to end.
+    fn add_touches(&mut self, plan: &mut Plan, all: bool) {
+        let limit = if all || !plan.settled.is_empty() { usize::MAX } else { MAX_TOUCHES };
+        for session in self.touches.try_iter().take(limit) {
+            if session.ended().is_none() {
+                plan.changes.push(Change::Touch(session.stored_id(), session.last_seen_at()));
+                plan.touches += 1;
+            }
+        }
+    }
+
+    fn commit(&mut self, plan: Plan) {
+        let outcome = match (self.failing, plan.changes.is_empty()) {
+            (true, _) => Err(SessionError::StoreUnavailable),
+            (false, true) => Ok(Vec::new()),
+            (false, false) => self.store.commit(&plan.changes).map_err(|error| self.fail(&error)),
+        };
+        match outcome {
+            Ok(outcomes) => self.acknowledge(plan, &outcomes),
+            Err(_) => self.refuse(plan),
+        }
+    }
+
+    fn acknowledge(&mut self, plan: Plan, outcomes: &[Outcome]) {
+        if !plan.changes.is_empty() {
+            add_one(&self.shared.counters.commits);
+            self.shared.counters.touches.fetch_add(plan.touches, Ordering::Relaxed);
+        }
+        for (at, order) in plan.creates {
+            let answer = match outcomes.get(at) {
+                Some(Outcome::Done) => Ok(self.shared.enter(order.id, &order.record, order.subject)),
+                _ => Err(SessionError::IdTaken),
+            };
+            if answer.is_ok()
+                && let Some(old) = &order.ended
+            {
+                self.shared.end(old, EndReason::Replaced);
+            }
+            let _ = order.reply.send(answer);
+        }
+        for reply in plan.forgotten.into_iter().chain(plan.settled) {
+            let _ = reply.send(Ok(()));
+        }
+    }
+
+    /// The commit failed or was not tried: nobody logs in, and what has ended in memory is owed to the store.
+    fn refuse(&mut self, plan: Plan) {
+        for change in &plan.changes {
+            match change {
+                // A failed commit may have created it after all.
+                Change::Create(id, _) => drop(self.owed.insert(*id)),
+                Change::Delete(id) if self.shared.table.find(id).is_none() => drop(self.owed.insert(*id)),
+                Change::Delete(_) | Change::Touch(..) => {}
+            }
+        }
+        self.shared.owed.store(self.owed.len(), Ordering::Relaxed);
+        for (_, order) in plan.creates {
+            let _ = order.reply.send(Err(SessionError::StoreUnavailable));
+        }
+        for reply in plan.forgotten.into_iter().chain(plan.settled) {
+            let _ = reply.send(Err(SessionError::NotDurable));
+        }
+    }
+
+    fn fail(&mut self, error: &StoreError) -> SessionError {
+        self.failing = true;
+        add_one(&self.shared.counters.store_errors);
+        tracing::error!(%error, "the session store failed; no new logins until it can be opened again");
+        self.shared.fault.store(Some(Arc::new(error.to_string())));
+        SessionError::StoreUnavailable
+    }
+
+    /// Opens the store again and deletes whatever the table does not hold: failed creates, and endings that are owed.
+    fn try_to_recover(&mut self) {
+        let mut stray = Vec::new();
+        let shared = &self.shared;
+        let recovered = self.store.reopen().and_then(|()| {
+            self.store.load(&mut |id, _| {
+                if shared.table.find(&id).is_none() {
+                    stray.push(Change::Delete(id));
+                }
+            })
+        });
+        let recovered =
+            recovered.and_then(|_| if stray.is_empty() { Ok(Vec::new()) } else { self.store.commit(&stray) });
+        match recovered {
+            Ok(_) => {
+                self.failing = false;
+                self.owed.clear();
+                self.shared.owed.store(0, Ordering::Relaxed);
+                self.shared.fault.store(None);
+                tracing::warn!(deleted = stray.len(), "the session store works again");
+            }
+            Err(error) => self.shared.fault.store(Some(Arc::new(error.to_string()))),
+        }
+    }
+
+    fn read(&mut self, ids: &[StoredId]) -> Result<Vec<(StoredId, Record)>, SessionError> {
+        let mut found = Vec::with_capacity(ids.len());
+        for id in ids {
+            add_one(&self.shared.counters.store_reads);
+            match self.store.read(id) {
+                Ok(Some(record)) => found.push((*id, record)),
+                Ok(None) => {}
+                Err(error) => return Err(self.fail(&error)),
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// The changes of one commit, and who waits for them.
+#[derive(Default)]
+struct Plan {
+    changes: Vec<Change>,
+    touches: u64,
+    /// Each with the place of its `Create` among the changes.
+    creates: Vec<(usize, Order)>,
+    forgotten: Vec<Reply<()>>,
+    settled: Vec<Reply<()>>,
+}
+
+impl Plan {
+    fn create(&mut self, order: Box<Order>) {
+        if let Some(old) = &order.ended {
+            self.changes.push(Change::Delete(old.stored_id()));
+        }
+        self.creates.push((self.changes.len(), *order));
+        if let Some((_, order)) = self.creates.last() {
+            self.changes.push(Change::Create(order.id, order.record.clone()));
+        }
+    }
+
+    fn forget(&mut self, ids: Vec<StoredId>, reply: Reply<()>) {
+        self.changes.extend(ids.into_iter().map(Change::Delete));
+        self.forgotten.push(reply);
+    }
+}
