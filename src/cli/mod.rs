@@ -1,5 +1,9 @@
 //! Layer 6: the commands; one enum, one match, a file per command.
 
+pub mod secret;
+pub mod state;
+pub mod users;
+
 use std::process::ExitCode;
 
 /// Parses the arguments and runs the command.

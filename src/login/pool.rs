@@ -91,6 +91,14 @@ fn work(jobs: &Mutex<Receiver<Job>>, runs: &AtomicU64, keep: usize) {
 }
 
 #[cfg(test)]
+impl Pool {
+    /// A pool that takes no job, for tests of the overflow.
+    pub(super) fn without_room() -> Self {
+        Self { queue: sync_channel(0).0, runs: Arc::default() }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::base::secret::SystemRandom;
