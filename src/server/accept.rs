@@ -20,7 +20,11 @@ const BACK_OFF: Duration = Duration::from_millis(100);
 /// Accepts for ever. All workers share each socket, so the kernel wakes them all; the one with fewer connections takes it.
 pub(super) async fn accept_all<S: Service>(worker: Rc<Worker<S>>, socket: ListenSocket) {
     let mut exhausted = false;
-    let socket = match AsyncFd::register(socket) {
+    #[expect(
+        deprecated,
+        reason = "its successor is an unsafe fn; `ListenSocket` owns its descriptor, which is all it asks"
+    )]
+    let socket = match AsyncFd::new(socket) {
         Ok(socket) => socket,
         Err(error) => {
             tracing::error!(%error, "a worker cannot watch its listening socket");
