@@ -1,8 +1,65 @@
 //! Layer 2: sockets and threads; generic over what answers a request. Imports `base`, `web`, `observe`.
+//!
+//! One thread per worker, each with its own runtime, its own handle of every listening socket, and its own connections,
+//! which never leave it. No timer runs per request: a sweep looks at all connections of a worker once a second.
 
+use std::error::Error;
+use std::future::Future;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body;
+
+use crate::web::body::InboundBody;
+use crate::web::head_watch::HeadFacts;
+
+mod accept;
+mod connection;
+mod drain;
+mod listener;
+mod stall;
+mod watched_io;
+mod worker;
+
+pub use drain::DrainReport;
+pub use listener::{BindError, Listeners, bind};
+pub use worker::{StartError, Workers, start};
+
+/// What answers requests on one worker.
+pub trait Service: 'static {
+    /// What is kept per client connection: values that all its requests share.
+    type Connection: 'static;
+    /// The body of an answer.
+    type Body: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Unpin + 'static;
+
+    /// A client has connected.
+    fn connected(&self, peer: &Peer) -> Self::Connection;
+
+    /// Answers one request. `facts` is what the head said on the wire; `None` when it went by unseen, and then the request must
+    /// be refused with 400 and `Connection: close`.
+    fn call(
+        &self,
+        connection: &Rc<Self::Connection>,
+        request: Request<InboundBody>,
+        facts: Option<HeadFacts>,
+    ) -> impl Future<Output = Response<Self::Body>> + 'static;
+
+    /// The answer when [`Service::call`] panicked; the connection closes after it.
+    fn panicked(&self) -> Response<Self::Body>;
+}
+
+/// The other end of a client connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// Its address; `None` on a unix socket.
+    pub address: Option<SocketAddr>,
+    /// Whether the connection is TLS that ends here.
+    pub secure: bool,
+}
 
 /// Where a listener listens.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -11,6 +68,15 @@ pub enum ListenAddress {
     Tcp(SocketAddr),
     /// A unix socket at this path.
     Unix(PathBuf),
+}
+
+impl std::fmt::Display for ListenAddress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
 }
 
 /// Checked settings of the listeners.
@@ -29,3 +95,6 @@ pub struct Settings {
     /// Largest request head in bytes. Default 64 KiB.
     pub max_head: usize,
 }
+
+#[cfg(test)]
+mod tests;

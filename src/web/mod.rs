@@ -2,7 +2,9 @@
 
 pub mod body;
 pub mod cookie;
+pub mod forwarded;
 pub mod head_watch;
+pub mod hop_by_hop;
 pub mod host;
 pub mod normalize;
 pub mod path;

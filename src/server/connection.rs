@@ -1,0 +1,174 @@
+//! One client connection: hyper's HTTP/1 server around the service, with panics, orders and stalls seen to.
+
+use std::cell::Cell;
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::header::CONNECTION;
+use http::{HeaderValue, Request, Response, Version};
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::server::stall::{Activity, Order};
+use crate::server::watched_io::WatchedIo;
+use crate::server::{Peer, Service};
+use crate::web::body::InboundBody;
+
+/// A client's stream.
+pub(super) trait ClientStream: AsyncRead + AsyncWrite + Unpin + 'static {
+    /// Makes the coming close a reset, which no client takes for a regular end.
+    fn reset_on_close(&self);
+}
+
+impl ClientStream for tokio::net::TcpStream {
+    fn reset_on_close(&self) {
+        // A failure leaves an ordinary close, which is all there is then.
+        let _ = self.set_zero_linger();
+    }
+}
+
+impl ClientStream for tokio::net::UnixStream {
+    fn reset_on_close(&self) {}
+}
+
+/// The settings of hyper's side.
+pub(super) fn builder(max_head: usize) -> http1::Builder {
+    /// hyper's own lower bound.
+    const SMALLEST_BUFFER: usize = 8192;
+    let mut builder = http1::Builder::new();
+    builder
+        // The sweep bounds heads; a timer here would be one allocation per request.
+        .header_read_timeout(None)
+        // A client that closes its sending side counts as gone: otherwise its leaving could not be seen at all (P4).
+        .half_close(false)
+        .max_header_size(max_head)
+        .max_buf_size(max_head.max(SMALLEST_BUFFER));
+    builder
+}
+
+/// Serves one connection to its end.
+pub(super) async fn serve<T: ClientStream, S: Service>(
+    builder: &http1::Builder,
+    stream: T,
+    peer: Peer,
+    service: Rc<S>,
+    activity: Rc<Activity>,
+) {
+    let connection = Rc::new(service.connected(&peer));
+    let unmarked = Rc::new(Cell::new(false));
+    let served = Rc::new(Served { service, connection, activity: Rc::clone(&activity), unmarked });
+    let unmarked = Rc::clone(&served.unmarked);
+    let io = TokioIo::new(WatchedIo::new(stream, Rc::clone(&activity)));
+    let mut http =
+        builder.serve_connection(io, service_fn(move |request| answer(Rc::clone(&served), request)));
+    let mut finishing = false;
+    let ended = poll_fn(|cx| {
+        match activity.order(cx) {
+            Order::Cut => return Poll::Ready(None),
+            Order::Finish if !finishing => {
+                finishing = true;
+                Pin::new(&mut http).graceful_shutdown();
+            }
+            Order::Finish | Order::Serve => {}
+        }
+        Pin::new(&mut http).poll(cx).map(Some)
+    })
+    .await;
+    let broken = !matches!(ended, Some(Ok(())));
+    if broken && unmarked.get() && activity.is_half_answered() {
+        // An HTTP/1.0 client knows the end of a body by the close alone: a plain close would look complete.
+        http.into_parts().io.inner().stream().reset_on_close();
+    }
+}
+
+/// What all requests of a connection share.
+struct Served<S: Service> {
+    service: Rc<S>,
+    connection: Rc<S::Connection>,
+    activity: Rc<Activity>,
+    /// The client speaks HTTP/1.0: no mark tells it the end of a body of unknown length.
+    unmarked: Rc<Cell<bool>>,
+}
+
+async fn answer<S: Service>(
+    served: Rc<Served<S>>,
+    request: Request<Incoming>,
+) -> Result<Response<AnswerBody<S::Body>>, Infallible> {
+    let activity = &served.activity;
+    activity.busy();
+    served.unmarked.set(request.version() < Version::HTTP_11);
+    let facts = activity.watch.take();
+    let request = request.map(|body| InboundBody::new(body, Some(Rc::clone(&activity.watch))));
+    let mut response = unwinding(|| served.service.call(&served.connection, request, facts))
+        .await
+        .unwrap_or_else(|Panicked| closing(served.service.panicked()));
+    // A chunked body that nobody read to its end leaves the next head's place on the wire unknown. The watch's other holders
+    // are the activity and a body still being read.
+    if activity.watch.awaits_body_end() && Rc::strong_count(&activity.watch) == 1 {
+        response = closing(response);
+    }
+    Ok(response.map(|body| AnswerBody { body, activity: Rc::clone(activity) }))
+}
+
+struct Panicked;
+
+/// Runs a call and its future; a panic in either ends only them.
+async fn unwinding<F: Future>(call: impl FnOnce() -> F) -> Result<F::Output, Panicked> {
+    let future = catch_unwind(AssertUnwindSafe(call)).map_err(|_| Panicked)?;
+    let mut future = pin!(future);
+    poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
+        Ok(polled) => polled.map(Ok),
+        Err(_) => Poll::Ready(Err(Panicked)),
+    })
+    .await
+}
+
+fn closing<B>(mut response: Response<B>) -> Response<B> {
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
+/// A response body; when hyper lets go of it, the request is answered.
+struct AnswerBody<B> {
+    body: B,
+    activity: Rc<Activity>,
+}
+
+impl<B: Body<Data = Bytes> + Unpin> Body for AnswerBody<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        if let Poll::Ready(Some(Err(_))) = &polled {
+            self.activity.body_failed();
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl<B> Drop for AnswerBody<B> {
+    fn drop(&mut self) {
+        self.activity.answered();
+    }
+}

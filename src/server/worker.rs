@@ -1,0 +1,276 @@
+//! The worker threads: each accepts, serves, sweeps and drains on its own.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use tokio::runtime::{Builder, LocalOptions};
+use tokio::sync::{Notify, oneshot, watch};
+
+use crate::base::clock::{Clock, SystemClock, Timestamp};
+use crate::server::accept::accept_all;
+use crate::server::connection::{ClientStream, builder, serve};
+use crate::server::drain::{DrainReport, Phase};
+use crate::server::listener::Accepted;
+use crate::server::stall::{Activity, Limits, Order};
+use crate::server::{Listeners, Peer, Service, Settings};
+
+/// How often all connections of a worker are looked at; time limits are this coarse.
+const SWEEP_PERIOD: Duration = Duration::from_secs(1);
+
+/// A worker could not be started.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot start worker {worker}: {source}")]
+pub struct StartError {
+    /// Which one, from 0.
+    pub worker: usize,
+    /// Why.
+    #[source]
+    pub source: io::Error,
+}
+
+/// The running workers. Dropped without [`Workers::drain`], they stop at once and cut what is in flight.
+#[derive(Debug)]
+pub struct Workers {
+    threads: Vec<(JoinHandle<()>, oneshot::Receiver<DrainReport>)>,
+    phase: watch::Sender<Phase>,
+}
+
+impl Workers {
+    /// Stops accepting, closes idle connections, waits up to `grace` for requests in flight, then cuts the rest.
+    pub async fn drain(self, grace: Duration) -> DrainReport {
+        let _ = self.phase.send(Phase::Drain(grace));
+        let mut total = DrainReport::default();
+        for (thread, report) in self.threads {
+            // A worker that died has nothing to report.
+            total = total.plus(report.await.unwrap_or_default());
+            // It has reported: only the teardown of its runtime is left.
+            let _ = thread.join();
+        }
+        total
+    }
+}
+
+/// Starts `settings.workers` threads (at least one) that serve `listeners`. `make` runs on each worker's own thread, within its
+/// runtime, so that what it makes need not be `Send` and may spawn local tasks.
+///
+/// # Errors
+/// When a thread, a runtime or a handle of a listening socket cannot be had; workers started before are stopped.
+pub fn start<S: Service>(
+    settings: &Settings,
+    listeners: &Listeners,
+    make: impl Fn(usize) -> S + Clone + Send + 'static,
+) -> Result<Workers, StartError> {
+    let pace = Pace { clock: Arc::new(SystemClock::default()), sweep_period: SWEEP_PERIOD };
+    start_at_pace(settings, listeners, &pace, make)
+}
+
+/// Where a worker's time comes from, and how often it looks.
+#[derive(Clone)]
+pub(super) struct Pace {
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) sweep_period: Duration,
+}
+
+pub(super) fn start_at_pace<S: Service>(
+    settings: &Settings,
+    listeners: &Listeners,
+    pace: &Pace,
+    make: impl Fn(usize) -> S + Clone + Send + 'static,
+) -> Result<Workers, StartError> {
+    let count = settings.workers.max(1);
+    let loads: Loads = (0..count).map(|_| AtomicUsize::new(0)).collect();
+    let (phase, _) = watch::channel(Phase::Serve);
+    let mut workers = Workers { threads: Vec::with_capacity(count), phase };
+    for worker in 0..count {
+        let fail = |source| StartError { worker, source };
+        let sockets = listeners.share().map_err(fail)?;
+        let runtime = Builder::new_current_thread();
+        let orders = workers.phase.subscribe();
+        let (report, reported) = oneshot::channel();
+        let (started, has_started) = std::sync::mpsc::sync_channel(1);
+        let (settings, pace, loads, make) =
+            (settings.clone(), pace.clone(), Arc::clone(&loads), make.clone());
+        let body = move || {
+            let mut runtime = runtime;
+            let built = runtime.enable_all().build_local(LocalOptions::default());
+            let runtime = match built {
+                Ok(runtime) => {
+                    let _ = started.send(Ok(()));
+                    runtime
+                }
+                Err(error) => {
+                    let _ = started.send(Err(error));
+                    return;
+                }
+            };
+            let drained = runtime.block_on(async move {
+                let worker = Worker::new(worker, &settings, loads, pace, make(worker));
+                worker.run(sockets, orders).await
+            });
+            // Tasks that are left go with the runtime before the report is out.
+            drop(runtime);
+            let _ = report.send(drained);
+        };
+        let thread =
+            std::thread::Builder::new().name(format!("fluidgate-{worker}")).spawn(body).map_err(fail)?;
+        has_started.recv().map_err(io::Error::other).flatten().map_err(fail)?;
+        workers.threads.push((thread, reported));
+    }
+    Ok(workers)
+}
+
+/// Open connections per worker: what accepting is balanced by.
+pub(super) type Loads = Arc<[AtomicUsize]>;
+
+/// One worker's state; it never leaves its thread.
+pub(super) struct Worker<S: Service> {
+    index: usize,
+    loads: Loads,
+    service: Rc<S>,
+    http: http1::Builder,
+    limits: Limits,
+    pace: Pace,
+    now: Rc<Cell<Timestamp>>,
+    connections: RefCell<HashMap<u64, Rc<Activity>>>,
+    next_key: Cell<u64>,
+    left: Notify,
+}
+
+impl<S: Service> Worker<S> {
+    fn new(index: usize, settings: &Settings, loads: Loads, pace: Pace, service: S) -> Rc<Self> {
+        let now = Rc::new(Cell::new(pace.clock.now()));
+        Rc::new(Self {
+            index,
+            loads,
+            service: Rc::new(service),
+            http: builder(settings.max_head),
+            limits: Limits { head: settings.head_timeout, body: settings.body_timeout },
+            pace,
+            now,
+            connections: RefCell::default(),
+            next_key: Cell::new(0),
+            left: Notify::new(),
+        })
+    }
+
+    async fn run(
+        self: Rc<Self>,
+        sockets: Vec<crate::server::listener::Listener>,
+        mut orders: watch::Receiver<Phase>,
+    ) -> DrainReport {
+        let accepting: Vec<_> = sockets
+            .into_iter()
+            .map(|s| tokio::task::spawn_local(accept_all(Rc::clone(&self), s.socket)))
+            .collect();
+        let sweeping = tokio::task::spawn_local(Rc::clone(&self).sweep_regularly());
+        // A sender that is gone asks for an end without grace.
+        let grace = match orders.wait_for(|p| *p != Phase::Serve).await.map(|p| *p) {
+            Ok(Phase::Drain(grace)) => grace,
+            Ok(Phase::Serve) | Err(_) => Duration::ZERO,
+        };
+        for task in accepting {
+            task.abort();
+            let _ = task.await;
+        }
+        let report = self.drain(grace).await;
+        sweeping.abort();
+        report
+    }
+
+    async fn drain(&self, grace: Duration) -> DrainReport {
+        let busy = self.connections.borrow().values().filter(|a| !a.is_idle()).count();
+        self.tell_all(Order::Finish);
+        let emptied = async {
+            while !self.connections.borrow().is_empty() {
+                self.left.notified().await;
+            }
+        };
+        let _ = tokio::time::timeout(grace, emptied).await;
+        let cut = self.connections.borrow().len();
+        self.tell_all(Order::Cut);
+        while !self.connections.borrow().is_empty() {
+            self.left.notified().await;
+        }
+        DrainReport { finished: busy.saturating_sub(cut), cut }
+    }
+
+    fn tell_all(&self, order: Order) {
+        for activity in self.connections.borrow().values() {
+            activity.tell(order);
+        }
+    }
+
+    async fn sweep_regularly(self: Rc<Self>) {
+        let mut ticks = tokio::time::interval(self.pace.sweep_period);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            self.now.set(self.pace.clock.now());
+            for activity in self.connections.borrow().values() {
+                if activity.is_stalled(self.limits) {
+                    activity.tell(Order::Cut);
+                }
+            }
+        }
+    }
+
+    /// Whether another worker has clearly fewer connections and should take the next one.
+    pub(super) fn is_ahead(&self) -> bool {
+        let load = |n: &AtomicUsize| n.load(Ordering::Relaxed);
+        let least = self.loads.iter().map(load).min().unwrap_or(0);
+        self.loads.get(self.index).is_some_and(|own| load(own) > least + least / 16)
+    }
+
+    /// Serves an accepted connection as a task of its own.
+    pub(super) fn adopt(self: &Rc<Self>, accepted: Accepted) -> io::Result<()> {
+        match accepted {
+            Accepted::Tcp(stream, peer) => self.serve(tokio::net::TcpStream::from_std(stream)?, peer),
+            Accepted::Unix(stream, peer) => self.serve(tokio::net::UnixStream::from_std(stream)?, peer),
+        }
+        Ok(())
+    }
+
+    fn serve<T: ClientStream>(self: &Rc<Self>, stream: T, peer: Peer) {
+        let activity = Rc::new(Activity::new(Rc::clone(&self.now)));
+        let entry = Entry::new(Rc::clone(self), Rc::clone(&activity));
+        tokio::task::spawn_local(async move {
+            let worker = &entry.worker;
+            serve(&worker.http, stream, peer, Rc::clone(&worker.service), activity).await;
+        });
+    }
+}
+
+/// A connection's entry in its worker; it goes with the task, however that ends.
+struct Entry<S: Service> {
+    worker: Rc<Worker<S>>,
+    key: u64,
+}
+
+impl<S: Service> Entry<S> {
+    fn new(worker: Rc<Worker<S>>, activity: Rc<Activity>) -> Self {
+        let key = worker.next_key.get();
+        worker.next_key.set(key + 1);
+        worker.connections.borrow_mut().insert(key, activity);
+        if let Some(load) = worker.loads.get(worker.index) {
+            load.fetch_add(1, Ordering::Relaxed);
+        }
+        Self { worker, key }
+    }
+}
+
+impl<S: Service> Drop for Entry<S> {
+    fn drop(&mut self) {
+        self.worker.connections.borrow_mut().remove(&self.key);
+        if let Some(load) = self.worker.loads.get(self.worker.index) {
+            load.fetch_sub(1, Ordering::Relaxed);
+        }
+        self.worker.left.notify_one();
+    }
+}

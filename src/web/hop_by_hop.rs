@@ -1,0 +1,72 @@
+//! Removes what belongs to one connection only (RFC 9110 section 7.6.1), before our own fields are set, so that a client can
+//! never nominate ours away.
+
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRAILER,
+    TRANSFER_ENCODING, UPGRADE,
+};
+
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY: HeaderName = HeaderName::from_static("proxy");
+const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
+
+/// Removes from a request: `Connection` and what it names, `Keep-Alive`, `Proxy` and every `Proxy-*`, `Transfer-Encoding` (the
+/// sender frames anew), `Upgrade`, `HTTP2-Settings`, `Trailer` (request trailers are dropped), `Expect` (the server side has
+/// answered it), and `TE` unless it was exactly `trailers`. A nomination never reaches `Host` or `Content-Length`.
+pub fn strip_request(headers: &mut HeaderMap) {
+    let trailers = wants_trailers(headers);
+    strip(headers);
+    headers.remove(TRAILER);
+    headers.remove(EXPECT);
+    headers.remove(HTTP2_SETTINGS);
+    if trailers {
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+    }
+}
+
+/// Removes from a response: `Connection` and what it names, `Keep-Alive`, `Proxy` and every `Proxy-*`, `Transfer-Encoding`,
+/// `Upgrade` and `TE`. A nomination never reaches `Content-Length`.
+pub fn strip_response(headers: &mut HeaderMap) {
+    strip(headers);
+}
+
+fn strip(headers: &mut HeaderMap) {
+    if headers.contains_key(CONNECTION) {
+        for name in nominated(headers) {
+            headers.remove(name);
+        }
+        headers.remove(CONNECTION);
+    }
+    headers.remove(KEEP_ALIVE);
+    headers.remove(TRANSFER_ENCODING);
+    headers.remove(UPGRADE);
+    headers.remove(TE);
+    remove_proxy_fields(headers);
+}
+
+/// The names in all Connection lines that may be removed. Usually none, and then nothing is allocated.
+fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
+    let tokens = headers.get_all(CONNECTION).iter().flat_map(|v| v.as_bytes().split(|b| *b == b','));
+    tokens
+        .map(<[u8]>::trim_ascii)
+        .filter(|t| !t.eq_ignore_ascii_case(b"close") && !t.eq_ignore_ascii_case(b"keep-alive"))
+        .filter_map(|t| HeaderName::from_bytes(t).ok())
+        .filter(|n| *n != HOST && *n != CONTENT_LENGTH)
+        .collect()
+}
+
+/// `Proxy` is no field of HTTP, but CGI-like upstreams turn it into `HTTP_PROXY` ("httpoxy").
+fn remove_proxy_fields(headers: &mut HeaderMap) {
+    headers.remove(PROXY);
+    while let Some(name) = headers.keys().find(|n| n.as_str().starts_with("proxy-")).cloned() {
+        headers.remove(name);
+    }
+}
+
+fn wants_trailers(headers: &HeaderMap) -> bool {
+    let mut values = headers.get_all(TE).iter();
+    match (values.next(), values.next()) {
+        (Some(only), None) => only.as_bytes().trim_ascii().eq_ignore_ascii_case(b"trailers"),
+        _ => false,
+    }
+}
