@@ -27,7 +27,7 @@ use crate::login::{Login, LoginError};
 use crate::observe::access_log::{AccessLog, WorkerLog};
 use crate::proxy::UpstreamPool;
 use crate::server::{self, BindError, ListenAddress, Workers};
-use crate::session::{self, OpenError, SessionManager};
+use crate::session::{self, OpenError, OpenReport, SessionManager};
 
 /// How often workers hand their access log lines over.
 const LOG_FLUSH: Duration = Duration::from_millis(200);
@@ -124,33 +124,60 @@ pub fn start(config: Config, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> 
     let management = config.management.as_ref().map(ManagementListener::bind).transpose()?;
     let log = AccessLog::open(&config.access_log).map_err(AppError::AccessLog)?;
     let login = Login::open(&config.login)?;
+    let now = clock.now();
     let (sessions, report) = {
         let directory = login.clone();
-        SessionManager::open(&config.session, clock.clone(), random.clone(), &move |user| directory.subject_of(user))?
+        SessionManager::open(&config.session, clock.clone(), random.clone(), &move |user| {
+            directory.subject_of(user, now)
+        })?
     };
-    tracing::info!(sessions = report.live, dropped = report.dropped, "session store is open");
+    say_what_was_found(&report);
 
     let secret: &Secret = config.session.secrets.first().ok_or(AppError::NoSecret)?;
     let parts = Parts { sessions: sessions.clone(), login, clock: clock.clone(), random: random.clone() };
     let snapshot = Arc::new(ArcSwap::from_pointee(Gateway::build(&config.gateway, secret, parts)?));
     let seed = RequestIdSeed::new(&*random)?;
     let (access_log, log_thread) = log.unzip();
-    let proxy = config.proxy;
+    let (proxy, pool_clock) = (config.proxy, clock.clone());
     let workers = server::start(&config.server, &listeners, move |index| {
         let log = access_log.clone().map(worker_log);
-        let pool = UpstreamPool::new(proxy);
+        let pool = UpstreamPool::start(proxy, pool_clock.clone());
         GatewayService::new(Rc::new(Worker::new(snapshot.clone(), pool, log, seed.worker(index))))
     })?;
 
     let addresses = listeners.local_addresses();
     let management_address = management.as_ref().and_then(ManagementListener::address);
     let (stop, stopped) = oneshot::channel();
-    let control = Control { sessions, clock, random, management, workers, log_thread, grace: config.server.grace_period };
+    let control = Control {
+        sessions,
+        clock,
+        random,
+        management,
+        workers,
+        log_thread,
+        grace: config.server.grace_period,
+    };
     let thread = std::thread::Builder::new()
         .name("control".into())
         .spawn(move || control.run(stopped))
         .map_err(AppError::Control)?;
     Ok(Running { addresses, management: management_address, stop: Some(stop), control: thread })
+}
+
+/// What opening the store found is said once, and loudly where sessions were lost.
+fn say_what_was_found(report: &OpenReport) {
+    if let Some(distrust) = &report.dropped {
+        tracing::error!(reason = %distrust, "the session store is not trusted: every session in it has ended");
+    }
+    if report.quarantined > 0 {
+        tracing::warn!(records = report.quarantined, "session records that cannot be read were set aside");
+    }
+    tracing::info!(
+        live = report.live,
+        expired = report.expired,
+        disowned = report.disowned,
+        "the session store is open"
+    );
 }
 
 /// One worker's log buffer, handed over every [`LOG_FLUSH`]. Called on the worker's own runtime.
@@ -199,7 +226,8 @@ impl Control {
             let management = Management::new(self.sessions.clone(), draining.clone());
             tokio::task::spawn_local(listener.serve(management));
         }
-        let sweeper = session::sweep_forever(self.sessions.clone(), self.clock, self.random, std::future::pending());
+        let sweeper =
+            session::sweep_forever(self.sessions.clone(), self.clock, self.random, std::future::pending());
         let sweeper = tokio::task::spawn_local(sweeper);
 
         wait_for_end(stopped).await;
@@ -230,7 +258,9 @@ async fn wait_for_end(stopped: oneshot::Receiver<()>) {
 }
 
 async fn next_signal() {
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+    let (Ok(mut terminate), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
         tracing::warn!("cannot listen for signals");
         return std::future::pending().await;
     };

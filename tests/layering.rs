@@ -21,7 +21,11 @@ const LAYERS: &[(&str, u8)] = &[
 ];
 
 fn layer(module: &str) -> u8 {
-    LAYERS.iter().find(|(name, _)| *name == module).unwrap_or_else(|| panic!("no layer for module {module}")).1
+    LAYERS
+        .iter()
+        .find(|(name, _)| *name == module)
+        .unwrap_or_else(|| panic!("no layer for module {module}"))
+        .1
 }
 
 fn source_files(folder: &Path, into: &mut Vec<PathBuf>) {
@@ -42,7 +46,8 @@ fn imports(text: &str) -> Vec<String> {
     for line in code {
         for (at, _) in line.match_indices("crate::") {
             let rest = &line[at + "crate::".len()..];
-            let path: String = rest.chars().take_while(|c| c.is_alphanumeric() || matches!(c, '_' | ':' | '{')).collect();
+            let path: String =
+                rest.chars().take_while(|c| c.is_alphanumeric() || matches!(c, '_' | ':' | '{')).collect();
             found.push(path);
         }
     }
@@ -80,7 +85,9 @@ fn imports_point_down_only_and_siblings_do_not_import_each_other() {
             continue;
         }
         let text = fs::read_to_string(&file).unwrap();
-        wrong.extend(breaches(&module, &text).into_iter().map(|path| format!("{}: crate::{path}", inner.display())));
+        wrong.extend(
+            breaches(&module, &text).into_iter().map(|path| format!("{}: crate::{path}", inner.display())),
+        );
     }
     assert!(wrong.is_empty(), "imports that point up or sideways:\n{}", wrong.join("\n"));
 }
@@ -89,8 +96,14 @@ fn imports_point_down_only_and_siblings_do_not_import_each_other() {
 fn the_walk_notices_a_breach() {
     assert_eq!(breaches("session", "use crate::login::Login;"), ["login::Login"]);
     assert_eq!(breaches("web", "    let x = crate::gateway::Gateway::new();"), ["gateway::Gateway::new"]);
-    assert_eq!(breaches("proxy", "use crate::policy::Permit;\nuse crate::policy::decide;"), ["policy::decide"]);
-    assert_eq!(breaches("gateway", "use crate::session::SessionManager;\n// crate::cli in a comment"), Vec::<String>::new());
+    assert_eq!(
+        breaches("proxy", "use crate::policy::Permit;\nuse crate::policy::decide;"),
+        ["policy::decide"]
+    );
+    assert_eq!(
+        breaches("gateway", "use crate::session::SessionManager;\n// crate::cli in a comment"),
+        Vec::<String>::new()
+    );
     assert_eq!(breaches("gateway", "use crate::{cli, app};").len(), 1);
 }
 

@@ -36,7 +36,7 @@ enum Command {
     /// Edit the local user file
     Users(users::UsersCommand),
     /// Print a fresh secret for `[session] secrets`
-    Secret,
+    Secret(secret::SecretCommand),
 }
 
 #[derive(Debug, clap::Args)]
@@ -55,7 +55,7 @@ pub fn main() -> ExitCode {
         Command::Run(argument) => run::run(&argument.config),
         Command::Check(argument) => check::run(&argument.config),
         Command::Users(command) => command.run(),
-        Command::Secret => secret::run(),
+        Command::Secret(command) => command.run(),
     }
 }
 

@@ -58,7 +58,10 @@ impl ProtectCommand {
                 println!("user: {}", self.user);
                 println!("password: {password}");
                 println!();
-                println!("The password is shown this once. More users: fluidgate users add NAME --file {}", prepared.users.display());
+                println!(
+                    "The password is shown this once. More users: fluidgate users add NAME --file {}",
+                    prepared.users.display()
+                );
             }
             println!("Your app at {} now needs a login at the address above. Ctrl-C stops.", self.upstream);
         })

@@ -18,10 +18,16 @@ use crate::web::path::read_path;
 use crate::web::return_to::ReturnTo;
 
 /// What stands unencoded in a query value: unreserved characters and the slash, so that a person can read the target.
-const QUERY_VALUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
+const QUERY_VALUE: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
 
 /// 303 to the login page for a navigation, 401 with JSON for everything else (S31).
-pub fn log_in_first<B>(gateway: &Gateway, request: &Request<B>, cookie: Option<HeaderValue>, id: RequestId) -> Reply {
+pub fn log_in_first<B>(
+    gateway: &Gateway,
+    request: &Request<B>,
+    cookie: Option<HeaderValue>,
+    id: RequestId,
+) -> Reply {
     let login = gateway.own_paths.of("/login");
     let reply = match RequestKind::of(request.method(), request.headers()) {
         RequestKind::TopLevelNavigation => respond::see_other(login_with_return(gateway, &login, request)),
@@ -33,7 +39,9 @@ pub fn log_in_first<B>(gateway: &Gateway, request: &Request<B>, cookie: Option<H
             });
             let mut reply = respond::json(StatusCode::UNAUTHORIZED, &body);
             // RFC 9110 section 11.6.1 wants a challenge; no browser asks for a password over this scheme.
-            reply.headers_mut().insert(WWW_AUTHENTICATE, text_value(&format!("Cookie form-action=\"{login}\"")));
+            reply
+                .headers_mut()
+                .insert(WWW_AUTHENTICATE, text_value(&format!("Cookie form-action=\"{login}\"")));
             reply
         }
     };

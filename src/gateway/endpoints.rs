@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use http::header::{ALLOW, CONTENT_TYPE};
-use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
+use http::header::ALLOW;
+use http::{HeaderValue, Method, Request, StatusCode};
 use serde_json::json;
 
 use crate::base::clock::Timestamp;
@@ -59,8 +59,7 @@ impl<'a> Call<'a> {
 
     /// The response to a failure.
     pub fn fail(&self, failure: Failure) -> Reply {
-        let headers = if self.wants_page { html() } else { HeaderMap::new() };
-        failure.reply(&self.gateway.pages, &headers, self.id)
+        failure.reply(&self.gateway.pages, self.wants_page, self.id)
     }
 
     /// The host as a person reads it.
@@ -73,7 +72,11 @@ impl<'a> Call<'a> {
 }
 
 /// Answers a request for the own path `endpoint` (what follows the prefix), and says why for the access log.
-pub async fn answer(call: Call<'_>, endpoint: &str, request: Request<InboundBody>) -> (Reply, Option<&'static str>) {
+pub async fn answer(
+    call: Call<'_>,
+    endpoint: &str,
+    request: Request<InboundBody>,
+) -> (Reply, Option<&'static str>) {
     let method = request.method().clone();
     let read = method == Method::GET || method == Method::HEAD;
     let cookie = call.managed.set_cookie.clone();
@@ -115,13 +118,9 @@ fn whoami(call: &Call<'_>) -> Reply {
 }
 
 fn not_allowed(call: &Call<'_>, allow: &'static str) -> Reply {
-    let failure = Failure::new(StatusCode::METHOD_NOT_ALLOWED, "method", "This page does not take that method.");
+    let failure =
+        Failure::new(StatusCode::METHOD_NOT_ALLOWED, "method", "This page does not take that method.");
     let mut reply = call.fail(failure);
     reply.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
-    debug_assert!(reply.headers().contains_key(CONTENT_TYPE));
     reply
-}
-
-fn html() -> HeaderMap {
-    [(http::header::ACCEPT, HeaderValue::from_static("text/html"))].into_iter().collect()
 }

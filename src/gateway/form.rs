@@ -48,7 +48,8 @@ impl Form {
     /// # Errors
     /// See [`FormError`].
     pub async fn read(request: Request<InboundBody>) -> Result<Self, FormError> {
-        let kind = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let kind =
+            request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let kind = kind.split(';').next().unwrap_or_default().trim();
         if !kind.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
             return Err(FormError::ContentType);
@@ -78,7 +79,11 @@ impl Form {
 
     /// Takes the value of `name` out, for a secret that should have one owner.
     pub fn take(&mut self, name: &str) -> String {
-        self.0.iter_mut().find(|(known, _)| known == name).map(|(_, value)| std::mem::take(value)).unwrap_or_default()
+        self.0
+            .iter_mut()
+            .find(|(known, _)| known == name)
+            .map(|(_, value)| std::mem::take(value))
+            .unwrap_or_default()
     }
 }
 
@@ -87,7 +92,8 @@ impl Form {
 /// # Errors
 /// [`FormError::Duplicate`].
 pub fn query_field(query: Option<&str>, name: &str) -> Result<Option<String>, FormError> {
-    let mut values = form_urlencoded::parse(query.unwrap_or_default().as_bytes()).filter(|(key, _)| key == name);
+    let mut values =
+        form_urlencoded::parse(query.unwrap_or_default().as_bytes()).filter(|(key, _)| key == name);
     match (values.next(), values.next()) {
         (_, Some(_)) => Err(FormError::Duplicate),
         (first, None) => Ok(first.map(|(_, value)| value.into_owned())),

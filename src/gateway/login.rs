@@ -25,9 +25,14 @@ use crate::web::return_to::ReturnTo;
 pub fn show<B>(call: &Call<'_>, request: &Request<B>) -> Reply {
     let query = request.uri().query();
     let field = |name| query_field(query, name);
-    let (Ok(None), Ok(None), Ok(return_to)) = (field("username"), field("password"), field("return_to")) else {
+    let (Ok(None), Ok(None), Ok(return_to)) = (field("username"), field("password"), field("return_to"))
+    else {
         // Credentials in a URL end up in histories and logs: refuse, and do not repeat them.
-        let failure = Failure::new(StatusCode::BAD_REQUEST, "login_query", "The address of the login page is not valid.");
+        let failure = Failure::new(
+            StatusCode::BAD_REQUEST,
+            "login_query",
+            "The address of the login page is not valid.",
+        );
         return call.fail(failure);
     };
     let return_to = acceptable_return(call.gateway, return_to.as_deref().unwrap_or("/"));
@@ -51,9 +56,13 @@ pub async fn submit(call: Call<'_>, request: Request<InboundBody>) -> (Reply, Op
     };
     let return_to = acceptable_return(call.gateway, form.field("return_to"));
     let username = form.take("username");
-    let genuine = || nonce.known && call.gateway.form_tokens.verify(form.field("token"), Binding::Nonce(&nonce.value), call.now);
+    let genuine = || {
+        nonce.known
+            && call.gateway.form_tokens.verify(form.field("token"), Binding::Nonce(&nonce.value), call.now)
+    };
     if origin == FormOrigin::Unsaid && !genuine() {
-        let reply = page(&call, StatusCode::FORBIDDEN, &return_to, &username, Some(LoginMessage::Expired), nonce);
+        let reply =
+            page(&call, StatusCode::FORBIDDEN, &return_to, &username, Some(LoginMessage::Expired), nonce);
         return (reply, Some("form_token"));
     }
     let password = Secret::new(form.take("password").into_bytes());
@@ -63,8 +72,13 @@ pub async fn submit(call: Call<'_>, request: Request<InboundBody>) -> (Reply, Op
         Outcome::Grant(subject) => return grant(&call, &subject, agent.as_deref(), &return_to).await,
         Outcome::Refuse => (StatusCode::UNAUTHORIZED, LoginMessage::Refused, None, "login_refused"),
         Outcome::Throttled { retry_after } => {
-            let minutes = retry_after.as_secs().div_ceil(60).max(1);
-            (StatusCode::TOO_MANY_REQUESTS, LoginMessage::Throttled { minutes }, Some(retry_after), "login_throttled")
+            let minutes = u32::try_from(retry_after.as_secs().div_ceil(60)).unwrap_or(u32::MAX).max(1);
+            (
+                StatusCode::TOO_MANY_REQUESTS,
+                LoginMessage::Throttled { minutes },
+                Some(retry_after),
+                "login_throttled",
+            )
         }
         Outcome::Busy { retry_after } => {
             (StatusCode::SERVICE_UNAVAILABLE, LoginMessage::Busy, Some(retry_after), "login_busy")
@@ -82,8 +96,11 @@ pub async fn submit(call: Call<'_>, request: Request<InboundBody>) -> (Reply, Op
 }
 
 /// What a form from another site, or without proof, is told.
-pub const CROSS_SITE: Failure =
-    Failure::new(StatusCode::FORBIDDEN, "cross_site", "This form was sent from another site. Open the page again and retry.");
+pub const CROSS_SITE: Failure = Failure::new(
+    StatusCode::FORBIDDEN,
+    "cross_site",
+    "This form was sent from another site. Open the page again and retry.",
+);
 
 async fn grant(
     call: &Call<'_>,
@@ -91,7 +108,7 @@ async fn grant(
     agent: Option<&str>,
     return_to: &ReturnTo,
 ) -> (Reply, Option<&'static str>) {
-    let origin = Origin { address: call.client.address, user_agent: agent };
+    let origin = Origin { address: call.client.address, user_agent: agent.map(Into::into) };
     let presented = call.managed.session.as_ref();
     match call.gateway.sessions.create(subject, presented, origin, call.client.secure, call.now).await {
         Ok(created) => {
@@ -102,7 +119,11 @@ async fn grant(
             tracing::error!(request_id = %call.id, %error, "cannot create a session");
             let failure = Failure {
                 retry_after: Some(5),
-                ..Failure::new(StatusCode::SERVICE_UNAVAILABLE, "session_store", "Signing in is not possible right now.")
+                ..Failure::new(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "session_store",
+                    "Signing in is not possible right now.",
+                )
             };
             (call.fail(failure), Some("session_store"))
         }
@@ -156,7 +177,10 @@ impl FormNonce {
                 let mut bytes = [0; 16];
                 // Without randomness the nonce is not worth its name; forms then need the browser's own word for their origin.
                 let fresh = call.gateway.random.fill(&mut bytes).is_ok();
-                Self { value: if fresh { BASE64URL_NOPAD.encode(&bytes) } else { String::new() }, known: false }
+                Self {
+                    value: if fresh { BASE64URL_NOPAD.encode(&bytes) } else { String::new() },
+                    known: false,
+                }
             }
         }
     }

@@ -42,8 +42,8 @@ pub async fn submit(call: Call<'_>, request: Request<InboundBody>) -> (Reply, Op
     if let Some(session) = &call.managed.session {
         if origin == FormOrigin::Unsaid {
             let token = Form::read(request).await.map(|mut form| form.take("token")).unwrap_or_default();
-            let binding = Binding::Session(session.stored_id().as_bytes());
-            if !call.gateway.form_tokens.verify(&token, binding, call.now) {
+            let id = session.stored_id();
+            if !call.gateway.form_tokens.verify(&token, Binding::Session(id.as_bytes()), call.now) {
                 return (call.fail(CROSS_SITE), Some("form_token"));
             }
         }

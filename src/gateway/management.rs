@@ -46,7 +46,9 @@ impl Management {
     fn answer(&self, request: &Request<Incoming>) -> Response<FullBody> {
         let read = matches!(*request.method(), Method::GET | Method::HEAD);
         match request.uri().path() {
-            "/healthz" | "/readyz" if !read => reply(StatusCode::METHOD_NOT_ALLOWED, &json!({ "status": "method" })),
+            "/healthz" | "/readyz" if !read => {
+                reply(StatusCode::METHOD_NOT_ALLOWED, &json!({ "status": "method" }))
+            }
             // Alive: the process answers at all.
             "/healthz" => reply(StatusCode::OK, &json!({ "status": "ok" })),
             "/readyz" => self.ready(),
@@ -57,10 +59,13 @@ impl Management {
     fn ready(&self) -> Response<FullBody> {
         let draining = self.draining.load(Ordering::Relaxed);
         let store = self.sessions.health();
-        let ready = store.is_healthy() && !draining;
+        let ready = store.fault.is_none() && !draining;
         let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
         let word = if ready { "ready" } else { "not_ready" };
-        reply(status, &json!({ "status": word, "store": store.to_string(), "draining": draining }))
+        reply(
+            status,
+            &json!({ "status": word, "store": if store.fault.is_none() { "ok" } else { "failing" }, "writes_owed": store.owed, "draining": draining }),
+        )
     }
 }
 

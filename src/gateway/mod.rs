@@ -103,7 +103,8 @@ impl Gateway {
     pub fn build(settings: &Settings, secret: &Secret, parts: Parts) -> Result<Self, GatewayError> {
         let mut routes = RouteTable::default();
         for route in &settings.routes {
-            let upstream = route.upstream.first().ok_or_else(|| GatewayError::NoUpstream(route.name.clone()))?;
+            let upstream =
+                route.upstream.first().ok_or_else(|| GatewayError::NoUpstream(route.name.clone()))?;
             let odd_allowed = route.allow_odd_header_names || route.access == Access::Public;
             let target = Arc::new(RouteTarget {
                 name: route.name.clone(),

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use http::header::ACCEPT;
-use http::{Request, StatusCode};
+use http::{HeaderMap, Request, StatusCode};
 
 use crate::gateway::challenge;
 use crate::gateway::connection::Connection;
@@ -55,7 +55,7 @@ async fn walk(
     let now = gateway.clock.now();
     let id = worker.next_id();
     note.line(|line| line.begin(id, now));
-    let refuse = |code, headers: &http::HeaderMap| {
+    let refuse = |code, headers: &HeaderMap| {
         let failure = Failure::new(StatusCode::BAD_REQUEST, code, NOT_UNDERSTOOD);
         closing(failure.reply(&gateway.pages, accepts_html(headers), id))
     };
@@ -129,7 +129,14 @@ async fn walk(
         }
         Decision::Deny(reason) => {
             note.decision("deny", Some(reason.code()));
-            return challenge::denied(&gateway, &request, identity.as_deref(), reason, managed.set_cookie, id);
+            return challenge::denied(
+                &gateway,
+                &request,
+                identity.as_deref(),
+                reason,
+                managed.set_cookie,
+                id,
+            );
         }
     };
     note.line(|line| line.decision = "allow");
@@ -156,7 +163,8 @@ async fn walk(
             let failure = Failure::of_forwarding(&error);
             tracing::warn!(request_id = %id, route = %route.name, %error, "cannot forward");
             note.line(|line| line.reason = Some(failure.code));
-            let wants_page = accept.is_some_and(|accept| accepts_html(&[(ACCEPT, accept)].into_iter().collect()));
+            let wants_page =
+                accept.is_some_and(|accept| accepts_html(&HeaderMap::from_iter([(ACCEPT, accept)])));
             challenge::with_cookie(failure.reply(&gateway.pages, wants_page, id), managed.set_cookie)
         }
     }

@@ -23,8 +23,12 @@ fn withhold_forged_cookies(sessions: &SessionManager, headers: &mut HeaderMap) {
         return;
     }
     tracing::warn!("an upstream tried to set the session cookie; dropped");
-    let kept: Vec<_> =
-        headers.get_all(SET_COOKIE).iter().filter(|value| !sessions.is_our_set_cookie(value)).cloned().collect();
+    let kept: Vec<_> = headers
+        .get_all(SET_COOKIE)
+        .iter()
+        .filter(|value| !sessions.is_our_set_cookie(value))
+        .cloned()
+        .collect();
     headers.remove(SET_COOKIE);
     for value in kept {
         headers.append(SET_COOKIE, value);
@@ -36,7 +40,12 @@ fn make_private(headers: &mut HeaderMap) {
     let mut fields = headers.get_all(CACHE_CONTROL).iter();
     let (Some(first), None) = (fields.next(), fields.next()) else {
         let several = headers.contains_key(CACHE_CONTROL);
-        let joined = headers.get_all(CACHE_CONTROL).iter().filter_map(|v| v.to_str().ok()).collect::<Vec<_>>().join(", ");
+        let joined = headers
+            .get_all(CACHE_CONTROL)
+            .iter()
+            .filter_map(|v| v.to_str().ok())
+            .collect::<Vec<_>>()
+            .join(", ");
         let value = if several { private(&joined) } else { HeaderValue::from_static("private") };
         headers.insert(CACHE_CONTROL, value);
         return;
@@ -63,7 +72,8 @@ fn is_shared(directive: &str) -> bool {
 }
 
 fn private(text: &str) -> HeaderValue {
-    let mut kept: Vec<&str> = directives(text).filter(|d| !is_shared(d) && !d.eq_ignore_ascii_case("private")).collect();
+    let mut kept: Vec<&str> =
+        directives(text).filter(|d| !is_shared(d) && !d.eq_ignore_ascii_case("private")).collect();
     if !kept.iter().any(|d| d.eq_ignore_ascii_case("no-store")) {
         kept.insert(0, "private");
     }

@@ -57,10 +57,17 @@ impl Body for ReplyBody {
     type Data = Bytes;
     type Error = Box<dyn Error + Send + Sync>;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         let frame = match &mut self.source {
-            Source::Full(body) => ready!(Pin::new(body).poll_frame(cx)).map(|frame| frame.map_err(|never| match never {})),
-            Source::Forwarded(body) => ready!(Pin::new(body).poll_frame(cx)).map(|frame| frame.map_err(Into::into)),
+            Source::Full(body) => {
+                ready!(Pin::new(body).poll_frame(cx)).map(|frame| frame.map_err(|never| match never {}))
+            }
+            Source::Forwarded(body) => {
+                ready!(Pin::new(body).poll_frame(cx)).map(|frame| frame.map_err(Into::into))
+            }
         };
         if let Some(data) = frame.as_ref().and_then(|frame| frame.as_ref().ok()).and_then(Frame::data_ref) {
             self.sent = self.sent.saturating_add(data.len() as u64);
@@ -146,7 +153,9 @@ impl OpenLine {
 
     fn write(&self, sent: u64) {
         let Some((id, at)) = self.begun else { return };
-        let text = |value: &Option<HeaderValue>| value.as_ref().map(|v| String::from_utf8_lossy(v.as_bytes()).into_owned());
+        let text = |value: &Option<HeaderValue>| {
+            value.as_ref().map(|v| String::from_utf8_lossy(v.as_bytes()).into_owned())
+        };
         let (host, user_agent) = (text(&self.host), text(&self.user_agent));
         self.log.write(&Line {
             at,

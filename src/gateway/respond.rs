@@ -2,13 +2,12 @@
 //! cookie, and carries the headers of X9; the client gets bland words and a request id, the cause goes to the log (X31).
 
 use http::header::{
-    CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, LOCATION, REFERRER_POLICY, RETRY_AFTER, VARY,
-    X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+    CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, LOCATION, REFERRER_POLICY,
+    RETRY_AFTER, VARY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
-use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use http::{HeaderValue, Response, StatusCode};
 use serde_json::json;
 
-use crate::gateway::navigation::accepts_html;
 use crate::gateway::reply::{Reply, ReplyBody};
 use crate::gateway::request_id::RequestId;
 use crate::pages::{MessageView, Pages};
@@ -74,19 +73,17 @@ impl Failure {
 
     /// What the client is told when forwarding failed.
     pub fn of_forwarding(error: &ForwardError) -> Self {
-        let (status, code, text) = if error.is_timeout() {
-            (StatusCode::GATEWAY_TIMEOUT, "upstream_timeout", "The app behind this gateway took too long to answer.")
-        } else if error.is_client_fault() {
-            (StatusCode::BAD_REQUEST, "request_body", "The request could not be read to its end.")
-        } else {
-            (StatusCode::BAD_GATEWAY, "upstream_unreachable", "The app behind this gateway cannot be reached right now.")
+        let text = match error.status() {
+            StatusCode::GATEWAY_TIMEOUT => "The app behind this gateway took too long to answer.",
+            StatusCode::BAD_REQUEST => "The request could not be read to its end.",
+            _ => "The app behind this gateway cannot be reached right now.",
         };
-        Self { status, code, text, retry_after: None }
+        Self::new(error.status(), error.code(), text)
     }
 
-    /// The response for a client that sent `headers`.
-    pub fn reply(self, pages: &Pages, headers: &HeaderMap, id: RequestId) -> Reply {
-        let mut reply = if accepts_html(headers) {
+    /// The response, as a page or as a problem.
+    pub fn reply(self, pages: &Pages, wants_page: bool, id: RequestId) -> Reply {
+        let mut reply = if wants_page {
             let view = MessageView {
                 status: self.status.as_u16(),
                 title: title(self.status),
@@ -122,8 +119,12 @@ fn synthetic(status: StatusCode, content_type: &'static str, body: impl Into<byt
     if !content_type.is_empty() {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     }
-    let fixed: [(HeaderName, &str); 4] =
-        [(CACHE_CONTROL, "no-store"), (VARY, "Cookie"), (X_CONTENT_TYPE_OPTIONS, "nosniff"), (REFERRER_POLICY, "same-origin")];
+    let fixed: [(HeaderName, &str); 4] = [
+        (CACHE_CONTROL, "no-store"),
+        (VARY, "Cookie"),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (REFERRER_POLICY, "same-origin"),
+    ];
     for (name, value) in fixed {
         headers.insert(name, HeaderValue::from_static(value));
     }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use http::{HeaderMap, Request, StatusCode};
+use http::{Request, StatusCode};
 
 use crate::gateway::connection::Connection;
 use crate::gateway::reply::{OpenLine, Reply, ReplyBody};
@@ -83,7 +83,8 @@ impl Service for GatewayService {
     }
 
     fn panicked(&self) -> Reply {
-        let failure = Failure::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Something went wrong here.");
-        closing(failure.reply(&self.0.gateway().pages, &HeaderMap::new(), self.0.next_id()))
+        let failure =
+            Failure::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Something went wrong here.");
+        closing(failure.reply(&self.0.gateway().pages, false, self.0.next_id()))
     }
 }

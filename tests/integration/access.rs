@@ -51,9 +51,15 @@ fn everything_but_a_navigation_gets_401_with_json_and_the_login_url() {
 fn only_a_top_level_navigation_sets_where_to_come_back_to() {
     let gateway = TestGateway::protecting(&TestUpstream::start());
     let mut browser = gateway.browser();
-    let frame = browser.request("GET", "/x", &[("Sec-Fetch-Mode", "navigate"), ("Sec-Fetch-Dest", "iframe")], b"");
+    let frame =
+        browser.request("GET", "/x", &[("Sec-Fetch-Mode", "navigate"), ("Sec-Fetch-Dest", "iframe")], b"");
     assert_eq!(frame.location(), "/_auth/login");
-    let form = browser.request("POST", "/x", &[("Sec-Fetch-Mode", "navigate"), ("Sec-Fetch-Dest", "document")], b"a=b");
+    let form = browser.request(
+        "POST",
+        "/x",
+        &[("Sec-Fetch-Mode", "navigate"), ("Sec-Fetch-Dest", "document")],
+        b"a=b",
+    );
     assert_eq!((form.status, form.location()), (303, "/_auth/login"));
 }
 
@@ -99,9 +105,16 @@ fn nothing_the_client_claims_changes_the_decision() {
     let upstream = TestUpstream::start();
     let gateway = members(&upstream);
     let claims = [
-        ("X-Forwarded-Uri", "/pub"), ("X-Original-URL", "/pub"), ("X-Rewrite-URL", "/pub"), ("X-Forwarded-Method", "OPTIONS"),
-        ("X-Forwarded-Host", "other"), ("X-HTTP-Method-Override", "GET"), ("User-Agent", "kube-probe/1.2"), ("X-Forwarded-For", "127.0.0.1"),
-        ("Authorization", "Bearer junk"), ("Forwarded", "for=127.0.0.1;host=pub"),
+        ("X-Forwarded-Uri", "/pub"),
+        ("X-Original-URL", "/pub"),
+        ("X-Rewrite-URL", "/pub"),
+        ("X-Forwarded-Method", "OPTIONS"),
+        ("X-Forwarded-Host", "other"),
+        ("X-HTTP-Method-Override", "GET"),
+        ("User-Agent", "kube-probe/1.2"),
+        ("X-Forwarded-For", "127.0.0.1"),
+        ("Authorization", "Bearer junk"),
+        ("Forwarded", "for=127.0.0.1;host=pub"),
     ];
     for claim in claims {
         let response = gateway.browser().request("GET", "/prot", &[claim], b"");
@@ -120,8 +133,19 @@ fn malformed_cookies_deny_and_never_fail() {
     let token = "A".repeat(43);
     let long = "x".repeat(20_000);
     for cookie in [
-        ";;;", "=", "fluidgate", "fluidgate=", "fluidgate=v1", "fluidgate=v1.a.b.c", &format!("fluidgate=v1.k.{token}.{token}"),
-        &format!("fluidgate={long}"), "fluidgate=\"x\"", "fluidgate=%00", "$Version=1; fluidgate=x", "=fluidgate=x", "\u{2000}__Host-fluidgate=x",
+        ";;;",
+        "=",
+        "fluidgate",
+        "fluidgate=",
+        "fluidgate=v1",
+        "fluidgate=v1.a.b.c",
+        &format!("fluidgate=v1.k.{token}.{token}"),
+        &format!("fluidgate={long}"),
+        "fluidgate=\"x\"",
+        "fluidgate=%00",
+        "$Version=1; fluidgate=x",
+        "=fluidgate=x",
+        "\u{2000}__Host-fluidgate=x",
         &"a=b; ".repeat(3000),
     ] {
         let response = gateway.browser().request("GET", "/", &[("Cookie", cookie)], b"");

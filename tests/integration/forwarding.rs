@@ -13,7 +13,12 @@ fn open(upstream: &TestUpstream) -> Setup {
 fn bodies_pass_both_ways_with_either_framing() {
     let upstream = TestUpstream::with(|request, stream| {
         let body = String::from_utf8_lossy(&request.body).to_uppercase();
-        write!(stream, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{:x}\r\n{body}\r\n0\r\n\r\n", body.len()).map(|()| true)
+        write!(
+            stream,
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{:x}\r\n{body}\r\n0\r\n\r\n",
+            body.len()
+        )
+        .map(|()| true)
     });
     let gateway = open(&upstream).start();
     let host = gateway.address();
@@ -31,16 +36,29 @@ fn hop_by_hop_fields_end_here_and_end_to_end_ones_pass() {
     );
     let gateway = open(&upstream).start();
     let headers = [
-        ("Connection", "x-mine, keep-alive"), ("X-Mine", "1"), ("Keep-Alive", "5"), ("Proxy-Authorization", "x"), ("TE", "gzip"), ("Upgrade", "h2c"),
-        ("X-End", "1"), ("If-None-Match", "\"e\""), ("Authorization", "Bearer app"),
+        ("Connection", "x-mine, keep-alive"),
+        ("X-Mine", "1"),
+        ("Keep-Alive", "5"),
+        ("Proxy-Authorization", "x"),
+        ("TE", "gzip"),
+        ("Upgrade", "h2c"),
+        ("X-End", "1"),
+        ("If-None-Match", "\"e\""),
+        ("Authorization", "Bearer app"),
     ];
     let response = gateway.browser().request("GET", "/", &headers, b"");
     let seen = upstream.next();
     for name in ["x-mine", "keep-alive", "proxy-authorization", "te", "upgrade"] {
         assert_eq!(seen.header(name), None, "{name}");
     }
-    assert_eq!((seen.header("x-end"), seen.header("if-none-match"), seen.header("authorization")), (Some("1"), Some("\"e\""), Some("Bearer app")));
-    assert_eq!((response.header("x-hop"), response.header("keep-alive"), response.header("x-end")), (None, None, Some("2")));
+    assert_eq!(
+        (seen.header("x-end"), seen.header("if-none-match"), seen.header("authorization")),
+        (Some("1"), Some("\"e\""), Some("Bearer app"))
+    );
+    assert_eq!(
+        (response.header("x-hop"), response.header("keep-alive"), response.header("x-end")),
+        (None, None, Some("2"))
+    );
 }
 
 #[test]
@@ -48,8 +66,15 @@ fn forwarding_fields_of_an_untrusted_client_are_overwritten() {
     let upstream = TestUpstream::start();
     let gateway = open(&upstream).start();
     let forged = [
-        ("X-Forwarded-For", "1.2.3.4"), ("X-Forwarded-For", "5.6.7.8"), ("X-Forwarded-Proto", "https"), ("X-Forwarded-Host", "evil"),
-        ("X-Real-IP", "1.2.3.4"), ("Forwarded", "for=1.2.3.4"), ("X-Forwarded-Prefix", "//evil"), ("X-Original-URL", "/x"), ("X-Rewrite-URL", "/x"),
+        ("X-Forwarded-For", "1.2.3.4"),
+        ("X-Forwarded-For", "5.6.7.8"),
+        ("X-Forwarded-Proto", "https"),
+        ("X-Forwarded-Host", "evil"),
+        ("X-Real-IP", "1.2.3.4"),
+        ("Forwarded", "for=1.2.3.4"),
+        ("X-Forwarded-Prefix", "//evil"),
+        ("X-Original-URL", "/x"),
+        ("X-Rewrite-URL", "/x"),
         ("X-Forwarded-Port", "1"),
     ];
     gateway.browser().request("GET", "/", &forged, b"");
@@ -67,7 +92,12 @@ fn forwarding_fields_of_an_untrusted_client_are_overwritten() {
 fn forwarding_fields_of_a_trusted_proxy_are_kept_and_appended() {
     let upstream = TestUpstream::start();
     let gateway = open(&upstream).server("trusted_proxies = [\"127.0.0.0/8\"]\n").start();
-    gateway.browser().request("GET", "/", &[("X-Forwarded-For", "203.0.113.7"), ("X-Forwarded-Proto", "https")], b"");
+    gateway.browser().request(
+        "GET",
+        "/",
+        &[("X-Forwarded-For", "203.0.113.7"), ("X-Forwarded-Proto", "https")],
+        b"",
+    );
     let seen = upstream.next();
     assert_eq!(seen.header("x-forwarded-for"), Some("203.0.113.7, 127.0.0.1"));
     assert_eq!(seen.header("x-forwarded-proto"), Some("https"));
@@ -91,7 +121,12 @@ fn upstream_connections_are_kept_and_used_again() {
     let gateway = open(&upstream).start();
     let mut wire = gateway.wire();
     let mut ports: Vec<_> = (0..20)
-        .map(|_| wire.send(format!("GET / HTTP/1.1\r\nHost: {}\r\n\r\n", gateway.address())).receive().unwrap().text())
+        .map(|_| {
+            wire.send(format!("GET / HTTP/1.1\r\nHost: {}\r\n\r\n", gateway.address()))
+                .receive()
+                .unwrap()
+                .text()
+        })
         .collect();
     ports.dedup();
     assert_eq!(ports.len(), 1);

@@ -4,9 +4,27 @@ use crate::support::gateway::{Setup, TestGateway};
 use crate::support::upstream::{Received, TestUpstream};
 
 const SPELLINGS: &[&str] = &[
-    "Remote-User", "remote-user", "REMOTE-USER", "Remote_User", "remote_user", "Remote.User", "REMOTE.user", "X-Remote-User", "x_remote_user",
-    "X.Remote.User", "X_Remote-User", "Remote-Groups", "Remote_Email", "X-Forwarded-User", "X_Forwarded_User", "X-Forwarded-Email",
-    "X.Forwarded.Groups", "X-Auth-Request-User", "X_Auth_Request_Email", "X-Auth-Request-Preferred-Username", "X-Fluidgate-Assertion",
+    "Remote-User",
+    "remote-user",
+    "REMOTE-USER",
+    "Remote_User",
+    "remote_user",
+    "Remote.User",
+    "REMOTE.user",
+    "X-Remote-User",
+    "x_remote_user",
+    "X.Remote.User",
+    "X_Remote-User",
+    "Remote-Groups",
+    "Remote_Email",
+    "X-Forwarded-User",
+    "X_Forwarded_User",
+    "X-Forwarded-Email",
+    "X.Forwarded.Groups",
+    "X-Auth-Request-User",
+    "X_Auth_Request_Email",
+    "X-Auth-Request-Preferred-Username",
+    "X-Fluidgate-Assertion",
 ];
 
 fn forged() -> Vec<(&'static str, &'static str)> {
@@ -88,7 +106,12 @@ fn a_client_cannot_nominate_our_headers_away_by_connection() {
     let gateway = TestGateway::protecting(&upstream);
     let mut ada = gateway.browser();
     ada.log_in("ada");
-    for nominated in ["close, Remote-User", "remote-user", "keep-alive, REMOTE-groups, remote-name, remote-email", "Cookie, Host, Remote-User"] {
+    for nominated in [
+        "close, Remote-User",
+        "remote-user",
+        "keep-alive, REMOTE-groups, remote-name, remote-email",
+        "Cookie, Host, Remote-User",
+    ] {
         ada.request("GET", "/", &[("Connection", nominated), ("Remote-User", "root")], b"");
         let seen = upstream.next();
         assert_eq!(identity_fields(&seen), fields(ADA), "{nominated}");
@@ -133,17 +156,38 @@ fn values_are_encoded_so_that_nothing_injects_splits_or_truncates() {
 fn every_preset_and_own_names_work_and_are_stripped_on_every_other_route() {
     let upstream = TestUpstream::start();
     let url = upstream.url();
-    let routes = [("/f", "\"x-forwarded\""), ("/a", "\"x-auth-request\""), ("/o", "{ user = \"X-My-User\" }"), ("/n", "\"none\"")]
-        .map(|(path, headers)| format!("[[routes]]\npath = \"{path}\"\nupstream = [\"{url}\"]\nheaders = {headers}\n"))
-        .concat();
+    let routes = [
+        ("/f", "\"x-forwarded\""),
+        ("/a", "\"x-auth-request\""),
+        ("/o", "{ user = \"X-My-User\" }"),
+        ("/n", "\"none\""),
+    ]
+    .map(|(path, headers)| {
+        format!("[[routes]]\npath = \"{path}\"\nupstream = [\"{url}\"]\nheaders = {headers}\n")
+    })
+    .concat();
     let gateway = Setup::routes(routes).start();
     let mut ada = gateway.browser();
     ada.log_in("ada");
     let mut forged = forged();
     forged.extend([("X-My-User", "root"), ("x_my.user", "root")]);
     let expected: [(&str, &[(&str, &str)]); 4] = [
-        ("/f", &[("x-forwarded-email", "ada@example.com"), ("x-forwarded-groups", "staff,wiki"), ("x-forwarded-user", "ada")]),
-        ("/a", &[("x-auth-request-email", "ada@example.com"), ("x-auth-request-preferred-username", "ada"), ("x-auth-request-user", "ada")]),
+        (
+            "/f",
+            &[
+                ("x-forwarded-email", "ada@example.com"),
+                ("x-forwarded-groups", "staff,wiki"),
+                ("x-forwarded-user", "ada"),
+            ],
+        ),
+        (
+            "/a",
+            &[
+                ("x-auth-request-email", "ada@example.com"),
+                ("x-auth-request-preferred-username", "ada"),
+                ("x-auth-request-user", "ada"),
+            ],
+        ),
         ("/o", &[]),
         ("/n", &[]),
     ];
@@ -151,8 +195,16 @@ fn every_preset_and_own_names_work_and_are_stripped_on_every_other_route() {
         ada.request("GET", path, &forged, b"");
         let seen = upstream.next();
         assert_eq!(identity_fields(&seen), fields(expected), "{path}");
-        let own: Vec<_> = seen.headers.iter().filter(|(name, _)| name.to_ascii_lowercase().replace(['_', '.'], "-") == "x-my-user").collect();
-        assert_eq!(own.iter().map(|(_, v)| v.as_str()).collect::<Vec<_>>(), if path == "/o" { vec!["ada"] } else { vec![] }, "{path}");
+        let own: Vec<_> = seen
+            .headers
+            .iter()
+            .filter(|(name, _)| name.to_ascii_lowercase().replace(['_', '.'], "-") == "x-my-user")
+            .collect();
+        assert_eq!(
+            own.iter().map(|(_, v)| v.as_str()).collect::<Vec<_>>(),
+            if path == "/o" { vec!["ada"] } else { vec![] },
+            "{path}"
+        );
     }
 }
 
@@ -172,5 +224,8 @@ fn names_with_an_underscore_or_dot_pass_only_where_the_route_says_so() {
     assert_eq!((seen.header("api_key"), seen.header("x.y")), (None, None));
     ada.request("GET", "/odd", &odd, b"");
     let seen = upstream.next();
-    assert_eq!((seen.header("api_key"), seen.header("x.y"), seen.header("remote_user")), (Some("1"), Some("2"), None));
+    assert_eq!(
+        (seen.header("api_key"), seen.header("x.y"), seen.header("remote_user")),
+        (Some("1"), Some("2"), None)
+    );
 }

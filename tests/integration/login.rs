@@ -32,8 +32,14 @@ fn wrong_unknown_and_disabled_users_get_one_and_the_same_answer() {
         let mut browser = gateway.browser();
         let response = browser.log_in_with(user, password, "/");
         assert_eq!(browser.session_cookie(), None);
-        let strip = |text: String| text.replace(user, "USER").split("name=\"token\" value=\"").map(|part| part.split_once('"').map_or("", |p| p.1).to_owned()).collect::<String>();
-        let names: Vec<_> = response.headers.iter().map(|(name, _)| name.clone()).filter(|n| n != "content-length").collect();
+        let strip = |text: String| {
+            text.replace(user, "USER")
+                .split("name=\"token\" value=\"")
+                .map(|part| part.split_once('"').map_or("", |p| p.1).to_owned())
+                .collect::<String>()
+        };
+        let names: Vec<_> =
+            response.headers.iter().map(|(name, _)| name.clone()).filter(|n| n != "content-length").collect();
         (response.status, names, strip(response.text()))
     };
     let wrong = answer("ada", "wrong password");
@@ -47,7 +53,10 @@ fn a_post_from_another_site_does_nothing() {
     let gateway = TestGateway::protecting(&TestUpstream::start());
     let form = [("username", "ada"), ("password", PASSWORD)];
     for proof in [
-        ("Sec-Fetch-Site", "cross-site"), ("Sec-Fetch-Site", "same-site"), ("Origin", "https://evil.test"), ("Origin", "http://127.0.0.1:1"),
+        ("Sec-Fetch-Site", "cross-site"),
+        ("Sec-Fetch-Site", "same-site"),
+        ("Origin", "https://evil.test"),
+        ("Origin", "http://127.0.0.1:1"),
     ] {
         let mut browser = gateway.browser();
         assert_eq!(browser.post("/_auth/login", &[proof], &form).status, 403, "{proof:?}");
@@ -62,9 +71,18 @@ fn a_browser_that_says_nothing_of_the_origin_needs_the_token_of_its_own_page() {
     let form = [("username", "ada"), ("password", PASSWORD)];
     assert_eq!(old.post("/_auth/login", &[], &form).status, 403);
     let page = old.request("GET", "/_auth/login", &[("Accept", "text/html")], b"").text();
-    let token = page.split("name=\"token\" value=\"").nth(1).and_then(|rest| rest.split('"').next()).expect("a token").to_owned();
+    let token = page
+        .split("name=\"token\" value=\"")
+        .nth(1)
+        .and_then(|rest| rest.split('"').next())
+        .expect("a token")
+        .to_owned();
     let with_token = [("username", "ada"), ("password", PASSWORD), ("token", token.as_str())];
-    assert_eq!(gateway.browser().post("/_auth/login", &[], &with_token).status, 403, "a token is bound to the browser it was shown in");
+    assert_eq!(
+        gateway.browser().post("/_auth/login", &[], &with_token).status,
+        403,
+        "a token is bound to the browser it was shown in"
+    );
     assert_eq!(old.post("/_auth/login", &[("Origin", "null")], &with_token).status, 303);
 }
 
@@ -72,7 +90,9 @@ fn a_browser_that_says_nothing_of_the_origin_needs_the_token_of_its_own_page() {
 fn several_tabs_can_log_in_at_once() {
     let gateway = TestGateway::protecting(&TestUpstream::start());
     let mut browser = gateway.browser();
-    let token = |page: String| page.split("name=\"token\" value=\"").nth(1).unwrap().split('"').next().unwrap().to_owned();
+    let token = |page: String| {
+        page.split("name=\"token\" value=\"").nth(1).unwrap().split('"').next().unwrap().to_owned()
+    };
     let first = token(browser.request("GET", "/_auth/login", &[("Accept", "text/html")], b"").text());
     let second = token(browser.request("GET", "/_auth/login", &[("Accept", "text/html")], b"").text());
     for token in [first, second] {
@@ -115,13 +135,16 @@ fn a_planted_or_unknown_cookie_is_never_adopted() {
 #[test]
 fn guesses_are_limited_per_account_whatever_the_spelling_and_the_client_claims() {
     let upstream = TestUpstream::start();
-    let gateway = Setup::protecting(&upstream).sections("[login.throttle]\nper_account = 3\nper_source = 100\nwindow = \"5m\"\n").start();
+    let gateway = Setup::protecting(&upstream)
+        .sections("[login.throttle]\nper_account = 3\nper_source = 100\nwindow = \"5m\"\n")
+        .start();
     let spellings = ["ada", "ADA", " ada ", "Ada", "ａｄａ", "ada"];
     let mut statuses = Vec::new();
     for (attempt, name) in spellings.iter().enumerate() {
         let forged = format!("10.0.0.{attempt}");
         let form = [("username", *name), ("password", "wrong")];
-        let response = gateway.browser().post("/_auth/login", &[PAGE[0], PAGE[1], ("X-Forwarded-For", &forged)], &form);
+        let response =
+            gateway.browser().post("/_auth/login", &[PAGE[0], PAGE[1], ("X-Forwarded-For", &forged)], &form);
         if response.status == 429 {
             assert!(response.header("retry-after").is_some());
         }
@@ -141,12 +164,24 @@ fn odd_forms_are_4xx_without_a_session() {
     let good = format!("username=ada&password={}", PASSWORD.replace(' ', "+"));
     let cases: [(&str, &str, &[(&str, &str)], Vec<u8>, u16); 9] = [
         ("GET", "/_auth/login?username=ada&password=secret", &[site], vec![], 400),
-        ("POST", "/_auth/login", &[site, ("Content-Type", "application/json")], br#"{"username":"ada"}"#.to_vec(), 415),
+        (
+            "POST",
+            "/_auth/login",
+            &[site, ("Content-Type", "application/json")],
+            br#"{"username":"ada"}"#.to_vec(),
+            415,
+        ),
         ("POST", "/_auth/login", &[site, ("Content-Type", "text/plain")], good.clone().into_bytes(), 415),
         ("POST", "/_auth/login", &[site, form], format!("{good}&username=bob").into_bytes(), 400),
         ("POST", "/_auth/login", &[site, form], b"username=ada%00&password=x".to_vec(), 400),
         ("POST", "/_auth/login", &[site, form], vec![b'a'; 100_000], 413),
-        ("POST", "/_auth/login", &[site, form], format!("username=ada&password={}", "x".repeat(1025)).into_bytes(), 400),
+        (
+            "POST",
+            "/_auth/login",
+            &[site, form],
+            format!("username=ada&password={}", "x".repeat(1025)).into_bytes(),
+            400,
+        ),
         ("PUT", "/_auth/login", &[site, form], good.clone().into_bytes(), 405),
         ("POST", "/_auth/login?username=ada", &[site, form], good.into_bytes(), 403),
     ];
@@ -195,9 +230,23 @@ fn a_return_target_stays_on_this_origin_for_every_known_payload() {
     let mut browser = gateway.browser();
     for line in lines {
         let payload = String::from_utf8_lossy(line);
-        let page = browser.request("GET", &format!("/_auth/login?return_to={}", percent(line)), &[("Accept", "text/html")], b"").text();
-        let target = page.split("name=\"return_to\" value=\"").nth(1).expect("a target").split('"').next().unwrap();
-        let target = target.replace("&amp;", "&").replace("&#x27;", "'").replace("&#x2f;", "/").replace("&quot;", "\"").replace("&lt;", "<").replace("&gt;", ">");
+        let page = browser
+            .request(
+                "GET",
+                &format!("/_auth/login?return_to={}", percent(line)),
+                &[("Accept", "text/html")],
+                b"",
+            )
+            .text();
+        let target =
+            page.split("name=\"return_to\" value=\"").nth(1).expect("a target").split('"').next().unwrap();
+        let target = target
+            .replace("&amp;", "&")
+            .replace("&#x27;", "'")
+            .replace("&#x2f;", "/")
+            .replace("&quot;", "\"")
+            .replace("&lt;", "<")
+            .replace("&gt;", ">");
         let goes = base.join(&target).unwrap();
         assert_eq!(goes.origin(), base.origin(), "{payload} leads to {goes}");
         assert!(!target.starts_with("//") && !target.starts_with("/\\"), "{payload} leads to {target}");

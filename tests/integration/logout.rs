@@ -55,7 +55,12 @@ fn a_get_only_asks() {
     let page = browser.open("/_auth/logout");
     assert_eq!(page.status, 200);
     assert!(page.text().contains("method=\"post\""), "{}", page.text());
-    let image = browser.request("GET", "/_auth/logout", &[("Sec-Fetch-Dest", "image"), ("Sec-Fetch-Mode", "no-cors"), ("Sec-Fetch-Site", "cross-site")], b"");
+    let image = browser.request(
+        "GET",
+        "/_auth/logout",
+        &[("Sec-Fetch-Dest", "image"), ("Sec-Fetch-Mode", "no-cors"), ("Sec-Fetch-Site", "cross-site")],
+        b"",
+    );
     assert_eq!(image.status, 200);
     browser.request("GET", "/_auth/logout", &[("Sec-Purpose", "prefetch")], b"");
     assert_eq!(browser.fetch("/").status, 200);
@@ -81,13 +86,22 @@ fn the_removal_cookie_repeats_every_attribute() {
         ("", "Path=/; HttpOnly; SameSite=Lax"),
         ("path = \"/app\"\nsame_site = \"strict\"\nhttp_only = false", "Path=/app; SameSite=Strict"),
     ] {
-        let gateway = Setup::protecting(&TestUpstream::start()).sections(&format!("[session.cookie]\n{cookie}\n")).start();
+        let gateway = Setup::protecting(&TestUpstream::start())
+            .sections(&format!("[session.cookie]\n{cookie}\n"))
+            .start();
         let mut browser = gateway.browser();
-        let set = |response: &WireResponse| response.all("set-cookie").iter().find(|c| c.starts_with("fluidgate=")).unwrap().to_string();
+        let set = |response: &WireResponse| {
+            response.all("set-cookie").iter().find(|c| c.starts_with("fluidgate=")).unwrap().to_string()
+        };
         let given = set(&browser.log_in("ada"));
         let removed = set(&browser.log_out());
         let parts = |text: &str| {
-            let mut parts: Vec<_> = text.split("; ").skip(1).filter(|p| !p.starts_with("Max-Age") && !p.starts_with("Expires")).map(str::to_owned).collect();
+            let mut parts: Vec<_> = text
+                .split("; ")
+                .skip(1)
+                .filter(|p| !p.starts_with("Max-Age") && !p.starts_with("Expires"))
+                .map(str::to_owned)
+                .collect();
             parts.sort();
             parts
         };
@@ -101,6 +115,7 @@ fn the_removal_cookie_repeats_every_attribute() {
 
 #[test]
 fn clear_site_data_can_be_switched_off() {
-    let gateway = Setup::protecting(&TestUpstream::start()).sections("[login]\nclear_site_data = false\n").start();
+    let gateway =
+        Setup::protecting(&TestUpstream::start()).sections("[login]\nclear_site_data = false\n").start();
     assert_eq!(gateway.browser().log_out().header("clear-site-data"), None);
 }

@@ -24,14 +24,32 @@ fn a_message_with_two_framings_is_refused_and_the_connection_ends() {
     let gateway = open(&upstream);
     let smuggled = "GET /smuggled HTTP/1.1\r\nHost: HOST\r\n\r\n";
     for framing in [
-        "Content-Length: 4\r\nTransfer-Encoding: chunked", "Transfer-Encoding: chunked\r\nContent-Length: 4",
-        "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked", "Transfer-Encoding: chunked, chunked", "Transfer-Encoding: gzip, chunked",
-        "Transfer-Encoding: ,chunked", "Transfer-Encoding: identity", "Transfer-Encoding: xchunked", "Transfer-Encoding:\x0bchunked",
-        "Transfer-Encoding : chunked", "Content-Length: 1\r\nContent-Length: 1", "Content-Length: 1\r\nContent-Length: 2", "Content-Length: 001",
-        "Content-Length: +1", "Content-Length: 0x1", "Content-Length: 1, 1", "Content-Length: ", "Content-Length: -1",
-        "Content-Length: 99999999999999999999", "cOnTeNt-LeNgTh: 0\r\nContent-Length: 0",
+        "Content-Length: 4\r\nTransfer-Encoding: chunked",
+        "Transfer-Encoding: chunked\r\nContent-Length: 4",
+        "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked",
+        "Transfer-Encoding: chunked, chunked",
+        "Transfer-Encoding: gzip, chunked",
+        "Transfer-Encoding: ,chunked",
+        "Transfer-Encoding: identity",
+        "Transfer-Encoding: xchunked",
+        "Transfer-Encoding:\x0bchunked",
+        "Transfer-Encoding : chunked",
+        "Content-Length: 1\r\nContent-Length: 1",
+        "Content-Length: 1\r\nContent-Length: 2",
+        "Content-Length: 001",
+        "Content-Length: +1",
+        "Content-Length: 0x1",
+        "Content-Length: 1, 1",
+        "Content-Length: ",
+        "Content-Length: -1",
+        "Content-Length: 99999999999999999999",
+        "cOnTeNt-LeNgTh: 0\r\nContent-Length: 0",
     ] {
-        refused(&gateway, &upstream, &format!("POST / HTTP/1.1\r\nHost: HOST\r\n{framing}\r\n\r\n0\r\n\r\n{smuggled}"));
+        refused(
+            &gateway,
+            &upstream,
+            &format!("POST / HTTP/1.1\r\nHost: HOST\r\n{framing}\r\n\r\n0\r\n\r\n{smuggled}"),
+        );
     }
 }
 
@@ -39,7 +57,16 @@ fn a_message_with_two_framings_is_refused_and_the_connection_ends() {
 fn missing_repeated_empty_and_malformed_hosts_are_refused() {
     let upstream = TestUpstream::start();
     let gateway = open(&upstream);
-    for hosts in ["", "Host: a\r\nHost: a\r\n", "Host: \r\n", "Host: a,b\r\n", "Host: a/b?c\r\n", "Host: u@a\r\n", "Host: a b\r\n", "Host: a:x\r\n"] {
+    for hosts in [
+        "",
+        "Host: a\r\nHost: a\r\n",
+        "Host: \r\n",
+        "Host: a,b\r\n",
+        "Host: a/b?c\r\n",
+        "Host: u@a\r\n",
+        "Host: a b\r\n",
+        "Host: a:x\r\n",
+    ] {
         refused(&gateway, &upstream, &format!("GET / HTTP/1.1\r\n{hosts}\r\n"));
     }
     refused(&gateway, &upstream, "GET / HTTP/1.0\r\n\r\n");
@@ -50,8 +77,17 @@ fn odd_request_targets_are_refused() {
     let upstream = TestUpstream::start();
     let gateway = open(&upstream);
     for line in [
-        "GET http://other/x HTTP/1.1", "GET a:80 HTTP/1.1", "GET * HTTP/1.1", "GET admin HTTP/1.1", "CONNECT HOST HTTP/1.1", "GET /a#b HTTP/1.1",
-        "GET /a?b#c HTTP/1.1", "GET /#/../b HTTP/1.1", "GET /a\\b HTTP/1.1", "GET /a\x01 HTTP/1.1", "GET /a\tb HTTP/1.1",
+        "GET http://other/x HTTP/1.1",
+        "GET a:80 HTTP/1.1",
+        "GET * HTTP/1.1",
+        "GET admin HTTP/1.1",
+        "CONNECT HOST HTTP/1.1",
+        "GET /a#b HTTP/1.1",
+        "GET /a?b#c HTTP/1.1",
+        "GET /#/../b HTTP/1.1",
+        "GET /a\\b HTTP/1.1",
+        "GET /a\x01 HTTP/1.1",
+        "GET /a\tb HTTP/1.1",
     ] {
         refused(&gateway, &upstream, &format!("{line}\r\nHost: HOST\r\n\r\n"));
     }
@@ -65,7 +101,9 @@ fn a_fragment_is_refused_on_a_later_request_of_a_connection_too() {
     let mut wire = gateway.wire();
     wire.send(format!("POST /1 HTTP/1.1\r\nHost: {host}\r\nContent-Length: 3\r\n\r\n#a#"));
     assert_eq!(wire.receive().unwrap().status, 200);
-    wire.send(format!("POST /2 HTTP/1.1\r\nHost: {host}\r\nTransfer-Encoding: chunked\r\n\r\n3\r\n#b#\r\n0\r\n\r\n"));
+    wire.send(format!(
+        "POST /2 HTTP/1.1\r\nHost: {host}\r\nTransfer-Encoding: chunked\r\n\r\n3\r\n#b#\r\n0\r\n\r\n"
+    ));
     assert_eq!(wire.receive().unwrap().status, 200);
     wire.send(format!("GET /3#x HTTP/1.1\r\nHost: {host}\r\n\r\n"));
     assert_eq!(wire.receive().unwrap().status, 400);
@@ -84,7 +122,10 @@ fn pipelined_requests_are_answered_in_order_and_each_is_checked() {
     ));
     let statuses: Vec<_> = (0..3).map(|_| wire.receive().map(|response| response.status)).collect();
     assert_eq!(statuses, [Some(200), Some(200), Some(400)]);
-    assert_eq!((upstream.next().target().to_owned(), upstream.next().target().to_owned()), ("/1".into(), "/2".into()));
+    assert_eq!(
+        (upstream.next().target().to_owned(), upstream.next().target().to_owned()),
+        ("/1".into(), "/2".into())
+    );
     upstream.saw_nothing();
 }
 
@@ -108,9 +149,19 @@ fn a_request_right_behind_a_chunked_body_is_never_forwarded_unseen() {
 fn a_malformed_chunk_never_completes_a_request_at_the_upstream() {
     let upstream = TestUpstream::start();
     let gateway = open(&upstream);
-    for chunk in ["0x1\r\na\r\n", "+1\r\na\r\n", "\r\na\r\n", "1\r\nabc\r\n", "ffffffffffffffffff\r\n", "1;a=b\n\na\r\n"] {
+    for chunk in [
+        "0x1\r\na\r\n",
+        "+1\r\na\r\n",
+        "\r\na\r\n",
+        "1\r\nabc\r\n",
+        "ffffffffffffffffff\r\n",
+        "1;a=b\n\na\r\n",
+    ] {
         let mut wire = gateway.wire();
-        wire.send(format!("POST / HTTP/1.1\r\nHost: {}\r\nTransfer-Encoding: chunked\r\n\r\n{chunk}0\r\n\r\n", gateway.address()));
+        wire.send(format!(
+            "POST / HTTP/1.1\r\nHost: {}\r\nTransfer-Encoding: chunked\r\n\r\n{chunk}0\r\n\r\n",
+            gateway.address()
+        ));
         let status = wire.receive().map(|response| response.status);
         assert!(matches!(status, Some(400 | 502) | None), "{chunk:?}: {status:?}");
     }

@@ -20,7 +20,9 @@ fn a_drain_finishes_the_request_in_flight_and_ends_clean() {
         held.lock().unwrap().recv_timeout(PATIENCE).expect("released");
         stream.write_all(b"later").map(|()| true)
     });
-    let gateway = Setup::routes(format!("[[routes]]\nupstream = [\"{}\"]\naccess = \"public\"\n", upstream.url())).start();
+    let gateway =
+        Setup::routes(format!("[[routes]]\nupstream = [\"{}\"]\naccess = \"public\"\n", upstream.url()))
+            .start();
     let address = gateway.address();
     let mut wire = gateway.wire();
     wire.send(format!("GET / HTTP/1.1\r\nHost: {address}\r\n\r\n"));
@@ -51,11 +53,22 @@ fn there_is_one_access_log_line_per_request() {
         fs::read_to_string(log).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let told: Vec<_> = lines
         .iter()
-        .map(|line| (line["path"].as_str().unwrap(), line["status"].as_u64().unwrap(), line["decision"].as_str().unwrap(), line["user"].as_str()))
+        .map(|line| {
+            (
+                line["path"].as_str().unwrap(),
+                line["status"].as_u64().unwrap(),
+                line["decision"].as_str().unwrap(),
+                line["user"].as_str(),
+            )
+        })
         .collect();
     assert_eq!(
         told,
-        [("/x", 303, "challenge", None), ("/_auth/login", 303, "own", None), ("/y", 200, "allow", Some("ada"))]
+        [
+            ("/x", 303, "challenge", None),
+            ("/_auth/login", 303, "own", None),
+            ("/y", 200, "allow", Some("ada"))
+        ]
     );
     assert_eq!(lines[2]["bytes_out"], 5);
     assert!(lines.iter().all(|line| line["request_id"].is_string() && line["client_ip"] == "127.0.0.1"));

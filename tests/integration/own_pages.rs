@@ -6,7 +6,13 @@ use crate::support::wire::{Wire, WireResponse};
 
 fn has_page_headers(response: &WireResponse) {
     let policy = response.header("content-security-policy").expect("a policy");
-    for directive in ["default-src 'none'", "frame-ancestors 'none'", "form-action 'self'", "base-uri 'none'", "style-src 'self'"] {
+    for directive in [
+        "default-src 'none'",
+        "frame-ancestors 'none'",
+        "form-action 'self'",
+        "base-uri 'none'",
+        "style-src 'self'",
+    ] {
         assert!(policy.contains(directive), "{policy}");
     }
     assert!(!policy.contains("unsafe") && !policy.contains("script-src"));
@@ -16,13 +22,20 @@ fn has_page_headers(response: &WireResponse) {
     assert_eq!(response.header("cache-control"), Some("no-store"));
     assert_eq!(response.header("vary"), Some("Cookie"));
     let html = response.text();
-    assert!(!html.contains("<script") && !html.contains("style=\"") && !html.contains("<style"), "no inline script or style");
+    assert!(
+        !html.contains("<script") && !html.contains("style=\"") && !html.contains("<style"),
+        "no inline script or style"
+    );
 }
 
 #[test]
 fn every_page_is_strict_and_works_without_script() {
     let upstream = TestUpstream::start();
-    let gateway = Setup::routes(format!("[[routes]]\nupstream = [\"{}\"]\naccess = {{ users = [\"ada\"] }}\n", upstream.url())).start();
+    let gateway = Setup::routes(format!(
+        "[[routes]]\nupstream = [\"{}\"]\naccess = {{ users = [\"ada\"] }}\n",
+        upstream.url()
+    ))
+    .start();
     let mut bob = gateway.browser();
     has_page_headers(&bob.open("/_auth/login"));
     has_page_headers(&bob.log_in_with("bob", "wrong", "/"));
@@ -46,7 +59,8 @@ fn the_assets_a_page_names_are_there_and_may_be_kept() {
     let gateway = TestGateway::protecting(&TestUpstream::start());
     let mut browser = gateway.browser();
     let page = browser.open("/_auth/login").text();
-    let names: Vec<_> = page.split("/_auth/assets/").skip(1).map(|rest| rest.split('"').next().unwrap().to_owned()).collect();
+    let names: Vec<_> =
+        page.split("/_auth/assets/").skip(1).map(|rest| rest.split('"').next().unwrap().to_owned()).collect();
     assert!(!names.is_empty());
     for name in names {
         let asset = browser.fetch(&format!("/_auth/assets/{name}"));
@@ -62,12 +76,17 @@ fn whoami_tells_programs_who_is_signed_in() {
     assert_eq!(browser.fetch("/_auth/whoami").status, 401);
     browser.log_in("ada");
     let answer = browser.fetch("/_auth/whoami");
-    assert_eq!((answer.status, &answer.json()["user"], &answer.json()["groups"]), (200, &"ada".into(), &serde_json::json!(["staff", "wiki"])));
+    assert_eq!(
+        (answer.status, &answer.json()["user"], &answer.json()["groups"]),
+        (200, &"ada".into(), &serde_json::json!(["staff", "wiki"]))
+    );
 }
 
 #[test]
 fn a_personal_response_is_never_shared_cacheable() {
-    let upstream = TestUpstream::answering("HTTP/1.1 200 OK\r\nContent-Length: 0\r\nCache-Control: public, max-age=60\r\n\r\n");
+    let upstream = TestUpstream::answering(
+        "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nCache-Control: public, max-age=60\r\n\r\n",
+    );
     let url = upstream.url();
     let gateway =
         Setup::routes(format!("[[routes]]\nupstream = [\"{url}\"]\n[[routes]]\npath = \"/p\"\nupstream = [\"{url}\"]\naccess = \"public\"\n")).start();
@@ -80,7 +99,8 @@ fn a_personal_response_is_never_shared_cacheable() {
 
 #[test]
 fn errors_are_bland_and_carry_a_request_id() {
-    let gateway = Setup::routes("[[routes]]\nupstream = [\"http://127.0.0.1:9\"]\naccess = \"public\"\n").start();
+    let gateway =
+        Setup::routes("[[routes]]\nupstream = [\"http://127.0.0.1:9\"]\naccess = \"public\"\n").start();
     let response = gateway.browser().fetch("/");
     assert_eq!(response.status, 502);
     let problem = response.json();

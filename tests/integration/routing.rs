@@ -17,9 +17,30 @@ fn no_spelling_of_a_path_gets_around_a_protected_route() {
     let (public, protected) = (TestUpstream::start(), TestUpstream::start());
     let gateway = public_and_protected(&public, &protected);
     for path in [
-        "/pub/../prot", "/pub/./../prot", "/pub/%2e%2e/prot", "/pub/%2E%2E/prot", "/pub/.%2e/prot", "/pub/..%2fprot", "/pub%2f..%2fprot",
-        "/pub/%252e%252e/prot", "/pub/..\\prot", "/pub/..%5cprot", "/pub/..;/prot", "/pub/..;a=b/prot", "//prot", "/pub%00/../prot",
-        "/pub/x#/../../prot", "/pub#", "/%u002e", "/pub/%c0%ae%c0%ae/prot", "http://other/prot", "/prot;x/y", "/pub..", "/pubX", "prot", "/pub/%zz",
+        "/pub/../prot",
+        "/pub/./../prot",
+        "/pub/%2e%2e/prot",
+        "/pub/%2E%2E/prot",
+        "/pub/.%2e/prot",
+        "/pub/..%2fprot",
+        "/pub%2f..%2fprot",
+        "/pub/%252e%252e/prot",
+        "/pub/..\\prot",
+        "/pub/..%5cprot",
+        "/pub/..;/prot",
+        "/pub/..;a=b/prot",
+        "//prot",
+        "/pub%00/../prot",
+        "/pub/x#/../../prot",
+        "/pub#",
+        "/%u002e",
+        "/pub/%c0%ae%c0%ae/prot",
+        "http://other/prot",
+        "/prot;x/y",
+        "/pub..",
+        "/pubX",
+        "prot",
+        "/pub/%zz",
     ] {
         let mut wire = gateway.wire();
         wire.send(format!("GET {path} HTTP/1.1\r\nHost: {}\r\n\r\n", gateway.address()));
@@ -42,8 +63,19 @@ fn an_encoded_letter_takes_the_route_of_the_letter() {
 #[test]
 fn what_was_decided_on_is_forwarded_byte_for_byte() {
     let upstream = TestUpstream::start();
-    let gateway = Setup::routes(format!("[[routes]]\nupstream = [\"{}\"]\naccess = \"public\"\n", upstream.url())).start();
-    for target in ["/a//b/", "/caf%c3%a9?q=%2F..%2f&x=a+b", "/~a/b;c=d", "/%7Ea", "/a?", "/x/%e9", "/?", "/a!$&'()*+,;=:@"] {
+    let gateway =
+        Setup::routes(format!("[[routes]]\nupstream = [\"{}\"]\naccess = \"public\"\n", upstream.url()))
+            .start();
+    for target in [
+        "/a//b/",
+        "/caf%c3%a9?q=%2F..%2f&x=a+b",
+        "/~a/b;c=d",
+        "/%7Ea",
+        "/a?",
+        "/x/%e9",
+        "/?",
+        "/a!$&'()*+,;=:@",
+    ] {
         assert_eq!(gateway.browser().fetch(target).status, 200, "{target}");
         assert_eq!(upstream.next().target(), target);
     }
@@ -96,8 +128,18 @@ fn hosts_are_told_apart_without_regard_to_case_port_and_trailing_dot() {
 #[test]
 fn an_upstream_never_sees_a_reserved_path() {
     let upstream = TestUpstream::start();
-    let gateway = Setup::routes(format!("[[routes]]\nupstream = [\"{}\"]\naccess = \"public\"\n", upstream.url())).start();
-    for path in ["/_auth", "/_auth/", "/_auth/nothing", "//_auth/login", "/_auth;x/login", "/%5Fauth/whoami", "/_auth/assets/none"] {
+    let gateway =
+        Setup::routes(format!("[[routes]]\nupstream = [\"{}\"]\naccess = \"public\"\n", upstream.url()))
+            .start();
+    for path in [
+        "/_auth",
+        "/_auth/",
+        "/_auth/nothing",
+        "//_auth/login",
+        "/_auth;x/login",
+        "/%5Fauth/whoami",
+        "/_auth/assets/none",
+    ] {
         let status = gateway.browser().fetch(path).status;
         assert!((400..500).contains(&status), "{path}: {status}");
     }

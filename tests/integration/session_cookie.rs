@@ -21,13 +21,20 @@ fn secure_follows_a_trusted_proxys_word_and_nobody_elses() {
     let mut browser = trusting.browser();
     browser.extra.push(("X-Forwarded-Proto".into(), "https".into()));
     let response = browser.log_in("ada");
-    let cookie = response.all("set-cookie").into_iter().find(|c| c.starts_with("__Host-fluidgate=v1.")).unwrap();
+    let cookie =
+        response.all("set-cookie").into_iter().find(|c| c.starts_with("__Host-fluidgate=v1.")).unwrap();
     assert!(cookie.contains("Secure") && cookie.contains("Path=/") && !cookie.contains("Domain"), "{cookie}");
 
     let trusting_nobody = TestGateway::protecting(&upstream);
     let mut browser = trusting_nobody.browser();
     browser.extra.push(("X-Forwarded-Proto".into(), "https".into()));
-    assert!(browser.log_in("ada").all("set-cookie").iter().any(|c| c.starts_with("fluidgate=v1.") && !c.contains("Secure")));
+    assert!(
+        browser
+            .log_in("ada")
+            .all("set-cookie")
+            .iter()
+            .any(|c| c.starts_with("fluidgate=v1.") && !c.contains("Secure"))
+    );
 }
 
 #[test]
@@ -80,7 +87,10 @@ fn a_stale_cookie_is_anonymous_and_removed_once() {
     let response = gateway.browser().request("GET", "/", &[("Cookie", &format!("{name}={value}"))], b"");
     assert_eq!(response.status, 401);
     let cookies = response.all("set-cookie");
-    assert!(cookies.len() == 1 && cookies[0].starts_with("fluidgate=;") && cookies[0].contains("Max-Age=0"), "{cookies:?}");
+    assert!(
+        cookies.len() == 1 && cookies[0].starts_with("fluidgate=;") && cookies[0].contains("Max-Age=0"),
+        "{cookies:?}"
+    );
 }
 
 #[test]
@@ -101,7 +111,10 @@ fn of_two_cookies_of_our_name_the_one_that_verifies_wins_and_two_sessions_are_no
     assert_eq!(upstream.next().header("remote-user"), Some("ada"));
     let conflict = ask(&format!("{ada}; {bob}"));
     assert_eq!(conflict.status, 401);
-    assert!(conflict.all("set-cookie").iter().any(|c| c.contains("Max-Age=0")), "no login loop: the cookie is removed");
+    assert!(
+        conflict.all("set-cookie").iter().any(|c| c.contains("Max-Age=0")),
+        "no login loop: the cookie is removed"
+    );
 }
 
 #[test]
@@ -120,12 +133,20 @@ fn a_cookie_of_an_older_secret_is_reissued_under_the_newest() {
     let gateway = gateway.restart(setup);
     let response = gateway.browser().request("GET", "/", &[("Cookie", &format!("{name}={old}"))], b"");
     assert_eq!(response.status, 200);
-    let reissued = response.all("set-cookie").into_iter().find(|c| c.starts_with("fluidgate=v1.")).expect("a new cookie").to_owned();
+    let reissued = response
+        .all("set-cookie")
+        .into_iter()
+        .find(|c| c.starts_with("fluidgate=v1."))
+        .expect("a new cookie")
+        .to_owned();
     assert!(!reissued.contains(&old));
     let mut setup = Setup::protecting(&upstream);
     setup.secrets = r#"["file:newer.key"]"#.into();
     let gateway = gateway.restart(setup);
     let moved = reissued.split(';').next().unwrap();
     assert_eq!(gateway.browser().request("GET", "/", &[("Cookie", moved)], b"").status, 200);
-    assert_eq!(gateway.browser().request("GET", "/", &[("Cookie", &format!("{name}={old}"))], b"").status, 401);
+    assert_eq!(
+        gateway.browser().request("GET", "/", &[("Cookie", &format!("{name}={old}"))], b"").status,
+        401
+    );
 }

@@ -32,7 +32,10 @@ fn a_logout_from_before_a_restart_stays_a_logout() {
     let (name, value) = ada.session_cookie().unwrap();
     ada.log_out();
     let gateway = gateway.restart(Setup::protecting(&upstream));
-    assert_eq!(gateway.browser().request("GET", "/", &[("Cookie", &format!("{name}={value}"))], b"").status, 401);
+    assert_eq!(
+        gateway.browser().request("GET", "/", &[("Cookie", &format!("{name}={value}"))], b"").status,
+        401
+    );
 }
 
 #[test]
@@ -94,5 +97,8 @@ fn sessions_in_memory_work_and_end_with_the_process() {
     assert_eq!(ada.fetch("/").status, 200);
     let (name, value) = ada.session_cookie().unwrap();
     let gateway = gateway.restart(setup());
-    assert_eq!(gateway.browser().request("GET", "/", &[("Cookie", &format!("{name}={value}"))], b"").status, 401);
+    assert_eq!(
+        gateway.browser().request("GET", "/", &[("Cookie", &format!("{name}={value}"))], b"").status,
+        401
+    );
 }

@@ -49,7 +49,8 @@ impl MarkerFile {
 
     /// Opens or makes the marker; `None` beside it when it is new or says nothing readable.
     pub(super) fn open(path: &Path) -> io::Result<(Self, Option<Marker>)> {
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
+        let file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
         let newest = read_newest(&file)?;
         let counter = newest.map_or(0, |(_, counter)| counter);
         Ok((Self { file, counter }, newest.map(|(marker, _)| marker)))
@@ -129,7 +130,12 @@ mod tests {
     use super::*;
 
     fn marker(commits: u64) -> Marker {
-        Marker { creation_id: [3; 16], commits, not_before: Timestamp::from_secs(4), latest: Timestamp::from_secs(5) }
+        Marker {
+            creation_id: [3; 16],
+            commits,
+            not_before: Timestamp::from_secs(4),
+            latest: Timestamp::from_secs(5),
+        }
     }
 
     #[test]

@@ -25,17 +25,46 @@ impl TestBrowser {
 
     /// Goes to a page, as by a click or the address bar. Redirects are not followed.
     pub fn open(&mut self, path: &str) -> WireResponse {
-        self.request("GET", path, &[("Sec-Fetch-Mode", "navigate"), ("Sec-Fetch-Dest", "document"), ("Sec-Fetch-Site", "none"), ("Accept", "text/html")], b"")
+        self.request(
+            "GET",
+            path,
+            &[
+                ("Sec-Fetch-Mode", "navigate"),
+                ("Sec-Fetch-Dest", "document"),
+                ("Sec-Fetch-Site", "none"),
+                ("Accept", "text/html"),
+            ],
+            b"",
+        )
     }
 
     /// Fetches as a script of the page does.
     pub fn fetch(&mut self, path: &str) -> WireResponse {
-        self.request("GET", path, &[("Sec-Fetch-Mode", "cors"), ("Sec-Fetch-Dest", "empty"), ("Sec-Fetch-Site", "same-origin"), ("Accept", "*/*")], b"")
+        self.request(
+            "GET",
+            path,
+            &[
+                ("Sec-Fetch-Mode", "cors"),
+                ("Sec-Fetch-Dest", "empty"),
+                ("Sec-Fetch-Site", "same-origin"),
+                ("Accept", "*/*"),
+            ],
+            b"",
+        )
     }
 
     /// Sends a form from one of the gateway's own pages.
     pub fn submit(&mut self, path: &str, fields: &[(&str, &str)]) -> WireResponse {
-        self.post(path, &[("Sec-Fetch-Mode", "navigate"), ("Sec-Fetch-Dest", "document"), ("Sec-Fetch-Site", "same-origin"), ("Accept", "text/html")], fields)
+        self.post(
+            path,
+            &[
+                ("Sec-Fetch-Mode", "navigate"),
+                ("Sec-Fetch-Dest", "document"),
+                ("Sec-Fetch-Site", "same-origin"),
+                ("Accept", "text/html"),
+            ],
+            fields,
+        )
     }
 
     /// Sends a form with exactly these header fields besides Host, Cookie and Content-Type.
@@ -62,14 +91,31 @@ impl TestBrowser {
     }
 
     /// One request on a connection of its own.
-    pub fn request(&mut self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> WireResponse {
-        let url = self.base.join("/").unwrap().join(path.split('?').next().unwrap()).unwrap_or_else(|_| self.base.clone());
-        let cookies: Vec<String> = self.jar.get_request_values(&url).map(|(name, value)| format!("{name}={value}")).collect();
-        let mut head = format!("{method} {path} HTTP/1.1\r\nHost: {}\r\n", &self.base[url::Position::BeforeHost..url::Position::AfterPort]);
+    pub fn request(
+        &mut self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> WireResponse {
+        let url = self
+            .base
+            .join("/")
+            .unwrap()
+            .join(path.split('?').next().unwrap())
+            .unwrap_or_else(|_| self.base.clone());
+        let cookies: Vec<String> =
+            self.jar.get_request_values(&url).map(|(name, value)| format!("{name}={value}")).collect();
+        let mut head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: {}\r\n",
+            &self.base[url::Position::BeforeHost..url::Position::AfterPort]
+        );
         if !cookies.is_empty() {
             head += &format!("Cookie: {}\r\n", cookies.join("; "));
         }
-        for (name, value) in headers.iter().copied().chain(self.extra.iter().map(|(n, v)| (n.as_str(), v.as_str()))) {
+        for (name, value) in
+            headers.iter().copied().chain(self.extra.iter().map(|(n, v)| (n.as_str(), v.as_str())))
+        {
             head += &format!("{name}: {value}\r\n");
         }
         if !body.is_empty() || method == "POST" {
@@ -88,6 +134,9 @@ impl TestBrowser {
     /// The session cookie's name and value.
     pub fn session_cookie(&self) -> Option<(String, String)> {
         let ours = |cookie: &&cookie_store::Cookie<'_>| cookie.name().ends_with("fluidgate");
-        self.jar.iter_unexpired().find(ours).map(|cookie| (cookie.name().to_owned(), cookie.value().to_owned()))
+        self.jar
+            .iter_unexpired()
+            .find(ours)
+            .map(|cookie| (cookie.name().to_owned(), cookie.value().to_owned()))
     }
 }

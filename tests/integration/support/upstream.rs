@@ -20,7 +20,11 @@ pub struct Received {
 impl Received {
     /// All values of a field, compared without case.
     pub fn all(&self, name: &str) -> Vec<&str> {
-        self.headers.iter().filter(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, v)| v.as_str()).collect()
+        self.headers
+            .iter()
+            .filter(|(key, _)| key.eq_ignore_ascii_case(name))
+            .map(|(_, v)| v.as_str())
+            .collect()
     }
 
     /// The value of a field that must stand at most once.
@@ -56,7 +60,9 @@ impl TestUpstream {
     }
 
     /// Answers by `answer`, which writes to the connection and says whether it stays open.
-    pub fn with(answer: impl Fn(&Received, &mut TcpStream) -> std::io::Result<bool> + Send + Sync + 'static) -> Self {
+    pub fn with(
+        answer: impl Fn(&Received, &mut TcpStream) -> std::io::Result<bool> + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = listener.local_addr().unwrap();
         let (sender, received) = channel();
