@@ -147,6 +147,8 @@ mod tests {
             "/x",
             &headers(&[("remote-user", "ada"), ("remote-name", "Zo%C3%AB"), ("x-a", "b")]),
         );
+        // The escaper writes slashes as references.
+        let page = page.replace("&#x2f;", "/");
         for part in ["Remote-User", "ada", "Zoë", "Zo%C3%AB", "X-A", "/notes", "href=\"/_auth/logout\""] {
             assert!(page.contains(part), "{part}");
         }

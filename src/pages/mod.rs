@@ -84,7 +84,7 @@ impl Pages {
     pub fn account(&self, view: &AccountView<'_>) -> String {
         let sessions: Vec<Value> = view.sessions.iter().map(|s| s.in_words(view.now)).collect();
         let others = view.sessions.iter().filter(|s| !s.current).count();
-        let notice = view.notice.map(AccountNotice::words);
+        let notice = view.notice.map(|n| context! { text => n.words(), tone => n.tone() });
         self.render("account.html", context! { view => Serde(view), sessions, others, notice })
     }
 

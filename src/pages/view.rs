@@ -159,6 +159,14 @@ impl AccountNotice {
             Self::Expired => "This page was open for too long. Nothing was changed; please try again.",
         }
     }
+
+    /// The look of the notice: `done` or `note`.
+    pub(super) fn tone(self) -> &'static str {
+        match self {
+            Self::Ended | Self::OthersEnded => "done",
+            Self::NotFound | Self::Expired => "note",
+        }
+    }
 }
 
 /// The page for a signed-in user who is not allowed in.
