@@ -69,7 +69,10 @@ pub enum UsersError {
     Password(#[from] PasswordError),
     /// The password could not be read.
     #[error("cannot read the password: {0}")]
-    Input(#[from] std::io::Error),
+    Input(std::io::Error),
+    /// Standard output is closed or full; a change is made all the same.
+    #[error("cannot write to standard output: {0}")]
+    Output(#[from] std::io::Error),
     /// The two entries on the terminal differ.
     #[error("the two passwords differ; nothing was changed")]
     Mismatch,
@@ -126,8 +129,9 @@ fn ask() -> Result<Secret, UsersError> {
     if !std::io::stdin().is_terminal() {
         return one_line(&mut std::io::stdin().lock());
     }
-    let first = rpassword::prompt_password(format!("password (at least {MIN_PASSWORD} characters): "))?;
-    let second = rpassword::prompt_password("again: ")?;
+    let first = rpassword::prompt_password(format!("password (at least {MIN_PASSWORD} characters): "))
+        .map_err(UsersError::Input)?;
+    let second = rpassword::prompt_password("again: ").map_err(UsersError::Input)?;
     let (first, second) = (Secret::new(first.into_bytes()), Secret::new(second.into_bytes()));
     if first == second { Ok(first) } else { Err(UsersError::Mismatch) }
 }
@@ -136,7 +140,7 @@ fn ask() -> Result<Secret, UsersError> {
 fn one_line(input: &mut impl BufRead) -> Result<Secret, UsersError> {
     let mut line = Vec::new();
     let bound = u64::try_from(MAX_PASSWORD).unwrap_or(u64::MAX).saturating_add(3);
-    input.take(bound).read_until(b'\n', &mut line)?;
+    input.take(bound).read_until(b'\n', &mut line).map_err(UsersError::Input)?;
     if line.is_empty() {
         return Err(UsersError::NoPassword);
     }
