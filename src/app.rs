@@ -119,11 +119,14 @@ impl Running {
 ///
 /// # Errors
 /// See [`AppError`].
-pub fn start(config: Config, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> Result<Running, AppError> {
+pub fn start(config: &Config, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> Result<Running, AppError> {
     let listeners = server::bind(&config.server.listen)?;
     let management = config.management.as_ref().map(ManagementListener::bind).transpose()?;
     let log = AccessLog::open(&config.access_log).map_err(AppError::AccessLog)?;
     let login = Login::open(&config.login)?;
+    for warning in login.warnings() {
+        tracing::warn!("{warning}");
+    }
     let now = clock.now();
     let (sessions, report) = {
         let directory = login.clone();

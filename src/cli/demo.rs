@@ -34,7 +34,7 @@ impl DemoCommand {
         match self.prepare() {
             Ok((config, password, state)) => {
                 diagnostics::start();
-                serve(config, |running| {
+                serve(&config, |running| {
                     println!("url: {}", url(running));
                     println!("user: {USER}");
                     println!("password: {password}");

@@ -8,7 +8,7 @@ mod sample_app;
 mod secret;
 mod serve;
 mod state;
-mod users;
+pub mod users;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -52,7 +52,7 @@ impl ProtectCommand {
             }
         };
         diagnostics::start();
-        serve(config, |running| {
+        serve(&config, |running| {
             println!("url: {}", url(running));
             if let Some(password) = &prepared.created_password {
                 println!("user: {}", self.user);

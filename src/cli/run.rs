@@ -22,7 +22,7 @@ pub(super) fn run(path: &Path) -> ExitCode {
     };
     check::print_warnings(&loaded);
     diagnostics::start();
-    serve(loaded.config, |running| {
+    serve(&loaded.config, |running| {
         for address in running.addresses() {
             tracing::info!(%address, "listening");
         }

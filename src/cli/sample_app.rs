@@ -20,7 +20,7 @@ use serde_json::{Map, json};
 ///
 /// # Errors
 /// When the listener cannot be made non-blocking, or the runtime or the thread cannot be started.
-pub fn start(listener: TcpListener) -> io::Result<()> {
+pub(super) fn start(listener: TcpListener) -> io::Result<()> {
     listener.set_nonblocking(true)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     std::thread::Builder::new().name("sample-app".to_owned()).spawn(move || {

@@ -11,11 +11,11 @@ use crate::base::secret::{Random, RandomError, SystemRandom};
 
 /// Print a fresh secret of 32 random bytes
 #[derive(Clone, Copy, Debug, Args)]
-pub struct SecretCommand {}
+pub(super) struct SecretCommand {}
 
 impl SecretCommand {
     /// Runs the command: exit code 0, or 1 when the generator or standard output fails.
-    pub fn run(self) -> ExitCode {
+    pub(super) fn run(self) -> ExitCode {
         let printed = fresh(&SystemRandom)
             .map_err(|e| e.to_string())
             .and_then(|text| writeln!(std::io::stdout(), "{}", *text).map_err(|e| e.to_string()));
@@ -33,7 +33,7 @@ impl SecretCommand {
 ///
 /// # Errors
 /// When the generator fails.
-pub fn fresh(random: &dyn Random) -> Result<Zeroizing<String>, RandomError> {
+pub(super) fn fresh(random: &dyn Random) -> Result<Zeroizing<String>, RandomError> {
     let mut bytes = Zeroizing::new([0; 32]);
     random.fill(bytes.as_mut())?;
     Ok(Zeroizing::new(BASE64URL_NOPAD.encode(bytes.as_ref())))

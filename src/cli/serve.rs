@@ -12,7 +12,7 @@ use crate::config::Config;
 const UNCLEAN: u8 = 3;
 
 /// Starts the gateway of `config`, calls `announce` once it listens, and waits for its end.
-pub(super) fn serve(config: Config, announce: impl FnOnce(&Running)) -> ExitCode {
+pub(super) fn serve(config: &Config, announce: impl FnOnce(&Running)) -> ExitCode {
     match app::start(config, Arc::new(SystemClock::default()), Arc::new(SystemRandom)) {
         Ok(running) => {
             announce(&running);

@@ -14,7 +14,7 @@ use crate::login::HashingSettings;
 use crate::login::password::{PasswordError, hash_new};
 
 /// A state folder that is ready.
-pub struct Prepared {
+pub(super) struct Prepared {
     /// The password made for the first user; `None` when the user file was there. For the terminal, never for a log.
     pub created_password: Option<String>,
     /// The user file.
@@ -34,7 +34,7 @@ impl std::fmt::Debug for Prepared {
 
 /// Why the folder cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub enum StateError {
+pub(super) enum StateError {
     /// The system refused.
     #[error("{path}: {source}", path = path.display())]
     Io {
@@ -82,7 +82,7 @@ pub enum StateError {
 ///
 /// # Errors
 /// When the folder cannot be made or trusted, or a file not be written.
-pub fn prepare(dir: &Path, user: &str) -> Result<Prepared, StateError> {
+pub(super) fn prepare(dir: &Path, user: &str) -> Result<Prepared, StateError> {
     folder(dir)?;
     let (users, secret) = (dir.join("users.toml"), dir.join("secret.key"));
     secret_file(&secret)?;
@@ -101,7 +101,7 @@ pub fn prepare(dir: &Path, user: &str) -> Result<Prepared, StateError> {
 ///
 /// # Errors
 /// As [`prepare`].
-pub fn prepare_demo(dir: &Path, user: &str) -> Result<Prepared, StateError> {
+pub(super) fn prepare_demo(dir: &Path, user: &str) -> Result<Prepared, StateError> {
     folder(dir)?;
     let (users, secret) = (dir.join("users.toml"), dir.join("secret.key"));
     let kept = dir.join("demo-password");

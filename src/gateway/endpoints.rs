@@ -88,7 +88,7 @@ pub async fn answer(
         "/whoami" if read => (with_cookie(whoami(&call), cookie), None),
         "/login" | "/logout" => (not_allowed(&call, "GET, HEAD, POST"), Some("method")),
         "/whoami" => (not_allowed(&call, "GET, HEAD"), Some("method")),
-        _ => match endpoint.strip_prefix("/assets/").and_then(|name| call.gateway.pages.asset(name)) {
+        _ => match call.gateway.pages.asset(request.uri().path()) {
             Some(asset) if read => (respond::asset(asset.content_type, asset.bytes), None),
             Some(_) => (not_allowed(&call, "GET, HEAD"), Some("method")),
             None => {

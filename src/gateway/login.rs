@@ -39,7 +39,7 @@ pub fn show<B>(call: &Call<'_>, request: &Request<B>) -> Reply {
     let signed_out = matches!(field("signed_out"), Ok(Some(_)));
     let nonce = FormNonce::of(request.headers(), call);
     let message = signed_out.then_some(LoginMessage::SignedOut);
-    page(call, StatusCode::OK, &return_to, "", message, nonce)
+    page(call, StatusCode::OK, &return_to, "", message, &nonce)
 }
 
 /// POST: one attempt.
@@ -62,7 +62,7 @@ pub async fn submit(call: Call<'_>, request: Request<InboundBody>) -> (Reply, Op
     };
     if origin == FormOrigin::Unsaid && !genuine() {
         let reply =
-            page(&call, StatusCode::FORBIDDEN, &return_to, &username, Some(LoginMessage::Expired), nonce);
+            page(&call, StatusCode::FORBIDDEN, &return_to, &username, Some(LoginMessage::Expired), &nonce);
         return (reply, Some("form_token"));
     }
     let password = Secret::new(form.take("password").into_bytes());
@@ -88,7 +88,7 @@ pub async fn submit(call: Call<'_>, request: Request<InboundBody>) -> (Reply, Op
             return (call.fail(failure), Some("login_form"));
         }
     };
-    let mut reply = page(&call, status, &return_to, &username, Some(message), nonce);
+    let mut reply = page(&call, status, &return_to, &username, Some(message), &nonce);
     if let Some(after) = retry_after {
         reply.headers_mut().insert(RETRY_AFTER, HeaderValue::from(after.as_secs().max(1)));
     }
@@ -136,7 +136,7 @@ fn page(
     return_to: &ReturnTo,
     username: &str,
     message: Option<LoginMessage>,
-    nonce: FormNonce,
+    nonce: &FormNonce,
 ) -> Reply {
     let identity = call.identity();
     let view = LoginView {

@@ -92,7 +92,7 @@ impl Setup {
         let file = folder.join("gateway.toml");
         fs::write(&file, text).unwrap();
         let loaded = config::load(&file).unwrap_or_else(|error| panic!("{error}"));
-        let running = app::start(loaded.config, Arc::new(self.clock.clone()), Arc::new(SystemRandom))
+        let running = app::start(&loaded.config, Arc::new(self.clock.clone()), Arc::new(SystemRandom))
             .unwrap_or_else(|error| panic!("{error}"));
         TestGateway { running: Some(running), clock: self.clock, folder: self.folder }
     }
