@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+pub mod check;
+
 /// Parses the arguments and runs the command.
 pub fn main() -> ExitCode {
     ExitCode::SUCCESS
