@@ -1,5 +1,34 @@
 //! Layer 4: the only module that knows TOML. File → validated [`Config`]; every problem with its place in the file.
 
+use std::fs;
+use std::io::Read;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+pub use self::address::upstream_address;
+pub use self::problem::{Problem, Problems, Severity};
+use self::reader::{Report, Section};
+use crate::proxy::UpstreamAddress;
+use crate::server::ListenAddress;
+
+mod address;
+mod cookie;
+mod headers;
+mod login;
+mod problem;
+mod reader;
+mod routes;
+mod secrets;
+mod server;
+mod session;
+#[cfg(test)]
+mod tests;
+
+const LARGEST_FILE: u64 = 1024 * 1024;
+
 /// A checked configuration.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -17,4 +46,167 @@ pub struct Config {
     pub management: Option<crate::server::ListenAddress>,
     /// The access log.
     pub access_log: crate::observe::access_log::Settings,
+}
+
+/// A configuration that can be run.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The configuration.
+    pub config: Config,
+    /// What works but is less safe than it could be.
+    pub warnings: Problems,
+}
+
+/// Why a configuration file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The file cannot be read as text.
+    #[error("{}: {reason}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// The file has problems.
+    #[error(transparent)]
+    Invalid(#[from] Problems),
+}
+
+/// Reads the configuration file at `path`, of at most 1 MiB. Relative paths in it resolve against its own folder.
+///
+/// # Errors
+/// When the file cannot be read, or with every problem that it has.
+pub fn load(path: &Path) -> Result<Loaded, LoadError> {
+    let unreadable = |reason: String| LoadError::Unreadable { path: path.to_owned(), reason };
+    let mut bytes = Vec::new();
+    let file = fs::File::open(path).map_err(|e| unreadable(e.to_string()))?;
+    file.take(LARGEST_FILE + 1).read_to_end(&mut bytes).map_err(|e| unreadable(e.to_string()))?;
+    if bytes.len() as u64 > LARGEST_FILE {
+        return Err(unreadable("the file is larger than 1 MiB".into()));
+    }
+    let text = String::from_utf8(bytes).map_err(|e| {
+        let line =
+            e.as_bytes().iter().take(e.utf8_error().valid_up_to()).filter(|b| **b == b'\n').count() + 1;
+        unreadable(format!("line {line} is not UTF-8 text"))
+    })?;
+    let base = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    Ok(parse(&text, &path.display().to_string(), base)?)
+}
+
+/// Checks the configuration in `text`, which messages call `file_name`. Relative paths resolve against `base`.
+///
+/// # Errors
+/// Every problem of the text, warnings included.
+pub fn parse(text: &str, file_name: &str, base: &Path) -> Result<Loaded, Problems> {
+    let report = Report::default();
+    let (tree, syntax) = DeTable::parse_recoverable(text);
+    mask_secret_lines(text, &report);
+    for error in &syntax {
+        let span = error.span().unwrap_or(0..0);
+        let mend =
+            if error.message().contains("duplicate") { first_of(&tree, text, &span) } else { String::new() };
+        report.error(span, error.message().replace('\n', ", "), mend);
+    }
+    let config = read(&tree, text, &report, base);
+    let (found, masked, _) = report.into_parts();
+    let problems = Problems::new(file_name, text, found, &masked);
+    if problems.count(Severity::Error) > 0 {
+        return Err(problems);
+    }
+    Ok(Loaded { config, warnings: problems })
+}
+
+/// The configuration of `demo` and `protect`: one route to `upstream`, everything kept in the folder `state`, which must hold
+/// `secret.key` and `users.toml`; no management listener.
+///
+/// # Errors
+/// What the same settings in a file would be refused for.
+pub fn for_upstream(
+    upstream: &UpstreamAddress,
+    listen: &ListenAddress,
+    state: &Path,
+) -> Result<Config, Problems> {
+    let UpstreamAddress::Http { host, port } = upstream;
+    let host = if host.contains(':') { format!("[{host}]") } else { host.to_string() };
+    let listen = match listen {
+        ListenAddress::Tcp(address) => address.to_string(),
+        ListenAddress::Unix(path) => format!("unix:{}", path.display()),
+    };
+    let text = format!(
+        "[server]\nlisten = [{}]\n[session]\nsecrets = [\"file:secret.key\"]\n\
+         store = {{ type = \"sled\", path = \"sessions\" }}\n[login.password]\nusers = \"users.toml\"\n\
+         [management]\nlisten = false\n[[routes]]\npath = \"/\"\nupstream = [\"http://{host}:{port}\"]\n",
+        toml::Value::String(listen),
+    );
+    parse(&text, "these settings", state).map(|loaded| loaded.config)
+}
+
+/// Reads every section. After an error the result is of no use but for more problems.
+fn read<'a>(tree: &'a Spanned<DeTable<'a>>, text: &str, report: &'a Report, base: &Path) -> Config {
+    let mut root = Section::root(tree, report);
+    let server = server::read(root.section("server"), base);
+    let session = session::read(root.section("session"), base, &server);
+    let login = login::read(root.section("login"), base);
+    let management = server::management(root.section("management"), base, &server.settings.listen);
+    let access_log = server::access_log(root.section("access_log"), base);
+    let proxy = server::proxy(root.section("proxy"));
+    let routes = routes::read(&mut root, &server, |at| line_of(text, at));
+    root.finish();
+    let gateway = crate::gateway::Settings {
+        prefix: server.prefix,
+        trusted_proxies: server.trusted_proxies,
+        return_origins: login.return_origins,
+        clear_site_data: login.clear_site_data,
+        routes,
+    };
+    Config { server: server.settings, session, login: login.settings, gateway, proxy, management, access_log }
+}
+
+fn line_of(text: &str, at: usize) -> usize {
+    text.bytes().take(at).filter(|b| *b == b'\n').count() + 1
+}
+
+/// Where the key that `span` repeats stood first.
+fn first_of(tree: &Spanned<DeTable<'_>>, text: &str, span: &Range<usize>) -> String {
+    let key = text.get(span.clone()).unwrap_or_default().trim_matches(['"', '\'']);
+    let mut last = None;
+    last_key(tree.get_ref(), key, span.start, &mut last);
+    let place = |at| format!("it stands first in line {}: take one out", line_of(text, at));
+    last.map_or_else(|| "take one out".into(), place)
+}
+
+/// The last place before `end` where a key is called `key`.
+fn last_key(table: &DeTable<'_>, key: &str, end: usize, last: &mut Option<usize>) {
+    for (name, value) in table {
+        let start = name.span().start;
+        if name.get_ref() == key && start < end {
+            *last = (*last).max(Some(start));
+        }
+        match value.get_ref() {
+            DeValue::Table(inner) => last_key(inner, key, end, last),
+            DeValue::Array(list) => {
+                for table in list.iter().filter_map(|v| v.get_ref().as_table()) {
+                    last_key(table, key, end, last);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// A line about secrets that is broken TOML never reaches the reader, which would mask it: unless it only refers to a file or
+/// the environment, it is not shown.
+fn mask_secret_lines(text: &str, report: &Report) {
+    let mut at = 0;
+    for line in text.split_inclusive('\n') {
+        let refers = line.contains("file:") || line.contains("env:");
+        if line.trim_start().starts_with("secret")
+            && !refers
+            && let Some(equals) = line.find('=')
+        {
+            report.mask(at + equals + 1..at + line.trim_end().len());
+        }
+        at += line.len();
+    }
 }

@@ -1,0 +1,187 @@
+//! `[[routes]]`: which request goes where, who may, and what the upstream hears of them.
+
+use std::net::IpAddr;
+use std::ops::Range;
+
+use super::address::{http_address, is_host, is_public};
+use super::headers;
+use super::reader::{Field, Section};
+use super::server::{Server, path_prefix};
+use crate::gateway::{HeaderPreset, RouteSettings};
+use crate::policy::Access;
+use crate::proxy::UpstreamAddress;
+use crate::server::ListenAddress;
+
+const MISSING: &str = "add one:\n[[routes]]\npath = \"/\"\nupstream = [\"http://127.0.0.1:3000\"]";
+
+/// All routes, with ties and collisions refused. `line` tells the line of a place.
+pub(super) fn read(
+    root: &mut Section<'_>,
+    server: &Server,
+    line: impl Fn(usize) -> usize,
+) -> Vec<RouteSettings> {
+    let Some(list) = root.take("routes") else {
+        root.report().error(
+            0..0,
+            "there is no route, so the gateway has nothing to stand in front of",
+            MISSING,
+        );
+        return Vec::new();
+    };
+    if list.list_is_empty() {
+        list.error("`routes` is empty", MISSING);
+    }
+    let mut routes: Vec<(RouteSettings, Range<usize>)> = Vec::new();
+    for entry in list.list().unwrap_or_default() {
+        let Some((route, span)) = entry.table().and_then(|section| one(section, server)) else { continue };
+        if let Some((_, first)) = routes.iter().find(|(r, _)| r.host == route.host && r.path == route.path) {
+            let what = format!("this route has the host and path of the route in line {}", line(first.start));
+            root.report().error(span.clone(), what, "no request can tell them apart: change or remove one");
+        } else if let Some((_, first)) = routes.iter().find(|(r, _)| r.name == route.name) {
+            let what =
+                format!("the name {:?} is that of the route in line {}", route.name, line(first.start));
+            root.report().error(span.clone(), what, "logs could not tell them apart: change one");
+        }
+        routes.push((route, span));
+    }
+    routes.into_iter().map(|(route, _)| route).collect()
+}
+
+fn one(mut section: Section<'_>, server: &Server) -> Option<(RouteSettings, Range<usize>)> {
+    let named = section.take("name");
+    let host = section.take("host").map(|f| host(&f));
+    let path_field = section.require("path", "path = \"/\" takes all of a host");
+    let path = path_field.as_ref().and_then(|f| path(f, &server.prefix));
+    let upstream =
+        section.require("upstream", "upstream = [\"http://127.0.0.1:3000\"]").map(|f| upstream(&f, server));
+    let access = section.take("access").map(|f| access(&f));
+    let headers = section.take("headers").and_then(|f| headers::read(&f)).unwrap_or(HeaderPreset::Remote);
+    let mut flag = |key| section.take(key).and_then(|f| f.boolean()).unwrap_or(false);
+    let allow_encoded_slashes = flag("allow_encoded_slashes");
+    let allow_odd_header_names = flag("allow_odd_header_names");
+    section.finish();
+    // A part that is wrong has been reported: the route is left out, so that nothing follows from a guess.
+    let host = host.map_or(Some(None), |h| h.map(Some))?;
+    let access = access.map_or(Some(Access::Authenticated), |a| a)?;
+    let (path, upstream, span) = (path?, upstream?, path_field?.span());
+    let name =
+        named.as_ref().and_then(name).unwrap_or_else(|| format!("{}{path}", host.as_deref().unwrap_or("*")));
+    let route = RouteSettings {
+        name,
+        host,
+        path,
+        upstream,
+        access,
+        headers,
+        allow_encoded_slashes,
+        allow_odd_header_names,
+    };
+    Some((route, span))
+}
+
+fn name(field: &Field<'_>) -> Option<String> {
+    let text = field.text()?;
+    if !text.is_empty() && text.len() <= 64 && text.bytes().all(|b| b.is_ascii_graphic()) {
+        return Some(text.to_owned());
+    }
+    field.error(format!("{text:?} is not a route name"), "1 to 64 visible characters without spaces");
+    None
+}
+
+/// An exact host, `[v6 address]`, or `*.suffix`; lower case in any case.
+fn host(field: &Field<'_>) -> Option<String> {
+    let text = field.text()?;
+    let v6 = text.strip_prefix('[').and_then(|t| t.strip_suffix(']'));
+    let fine = match v6 {
+        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => is_host(text.strip_prefix("*.").unwrap_or(text)),
+    };
+    if !fine {
+        field.error(
+            format!("{text:?} is not a host"),
+            "\"wiki.example.com\" or \"*.example.com\", without a port",
+        );
+    }
+    fine.then(|| text.to_ascii_lowercase())
+}
+
+fn path(field: &Field<'_>, prefix: &str) -> Option<String> {
+    let text = field.text()?;
+    let path = path_prefix(text);
+    let path = path
+        .map_err(|what| field.error(format!("{text:?} is not a path: {what}"), "for example \"/wiki\""))
+        .ok()?;
+    if path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')) {
+        let what = format!("{text:?} lies below {prefix}, which the gateway answers itself");
+        field.error(what, "take another path, or change server.prefix");
+    }
+    Some(path)
+}
+
+fn upstream(field: &Field<'_>, server: &Server) -> Vec<UpstreamAddress> {
+    let mut upstreams = Vec::new();
+    let entries = field.texts().unwrap_or_default();
+    if field.list_is_empty() {
+        field.error("`upstream` is empty", "upstream = [\"http://127.0.0.1:3000\"]");
+    }
+    if let Some((second, _)) = entries.get(1) {
+        second.warn("only the first upstream is used in this version", "take the others out");
+    }
+    for (entry, text) in entries {
+        if text.contains('@') {
+            entry.mask();
+        }
+        let Some(address) = http_address(text)
+            .map_err(|what| entry.error(what, "for example \"http://127.0.0.1:3000\""))
+            .ok()
+        else {
+            continue;
+        };
+        judge(&entry, &address, server);
+        upstreams.push(address);
+    }
+    upstreams
+}
+
+fn judge(entry: &Field<'_>, address: &UpstreamAddress, server: &Server) {
+    let UpstreamAddress::Http { host, port } = address;
+    let ip =
+        if &**host == "localhost" { Some(IpAddr::from([127, 0, 0, 1])) } else { host.parse::<IpAddr>().ok() };
+    let Some(ip) = ip else { return };
+    if is_public(ip) {
+        let what = "requests and identities travel to this public address without TLS";
+        entry.warn(what, "use a private address, or a tunnel");
+    }
+    let own = |l: &ListenAddress| match l {
+        ListenAddress::Tcp(tcp) => {
+            tcp.port() == *port && (tcp.ip() == ip || (tcp.ip().is_unspecified() && ip.is_loopback()))
+        }
+        ListenAddress::Unix(_) => false,
+    };
+    if server.settings.listen.iter().any(own) {
+        entry.error("this upstream is the gateway itself", "name the address that the app listens on");
+    }
+}
+
+fn access(field: &Field<'_>) -> Option<Access> {
+    if !field.is_table() {
+        field.expect("\"public\", \"authenticated\" or { users = […], groups = […] }", field.as_text())?;
+        let public = field.word(&[("public", true), ("authenticated", false)])?;
+        return Some(if public { Access::Public } else { Access::Authenticated });
+    }
+    let mut table = field.table()?;
+    let mut names = |key| {
+        let texts = table.take(key).map(|f| f.texts().unwrap_or_default()).unwrap_or_default();
+        texts.into_iter().map(|(_, text)| Box::from(text)).collect::<Vec<Box<str>>>()
+    };
+    let (users, groups) = (names("users"), names("groups"));
+    table.finish();
+    if users.is_empty() && groups.is_empty() {
+        field.error(
+            "this `access` names no user and no group, so nobody could pass",
+            "name some, or remove the route",
+        );
+        return None;
+    }
+    Some(Access::Members { users, groups })
+}

@@ -1,0 +1,191 @@
+//! `[server]`, `[management]`, `[proxy]` and `[access_log]`.
+
+use std::path::Path;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use super::address::{clash, listen_address};
+use super::reader::{Field, Section};
+use crate::observe::access_log;
+use crate::server::{ListenAddress, Settings};
+
+const SECOND: Duration = Duration::from_secs(1);
+const HOUR: Duration = Duration::from_secs(3600);
+const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
+const DEFAULT_MANAGEMENT: &str = "127.0.0.1:9091";
+
+/// What `[server]` holds for the listeners and for the gateway.
+pub(super) struct Server {
+    pub(super) settings: Settings,
+    pub(super) trusted_proxies: Vec<IpNet>,
+    pub(super) prefix: String,
+}
+
+/// `[server]`.
+pub(super) fn read(mut section: Section<'_>, base: &Path) -> Server {
+    let listen = listeners(&mut section, base);
+    let trusted_proxies = section.take("trusted_proxies").map(|f| networks(&f)).unwrap_or_default();
+    let prefix = section.take("prefix").and_then(|f| prefix(&f)).unwrap_or_else(|| "/_auth".into());
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut span = |key, default: u64, most| {
+        section.take(key).and_then(|f| f.duration(SECOND..=most)).unwrap_or(Duration::from_secs(default))
+    };
+    let grace_period = span("grace_period", 30, HOUR);
+    let head_timeout = span("head_timeout", 60, HOUR);
+    let body_timeout = span("body_timeout", 60, HOUR);
+    let mut number = |key, default, range| section.take(key).and_then(|f| size(&f, range)).unwrap_or(default);
+    let workers = number("workers", cores, 1..=1024);
+    let max_head = number("max_head", 64 * 1024, 8192..=1024 * 1024);
+    section.finish();
+    let settings = Settings { listen, workers, grace_period, head_timeout, body_timeout, max_head };
+    Server { settings, trusted_proxies, prefix }
+}
+
+/// `[management]`: an address, or `false` for none.
+pub(super) fn management(
+    mut section: Section<'_>,
+    base: &Path,
+    public: &[ListenAddress],
+) -> Option<ListenAddress> {
+    let field = section.take("listen");
+    let span = field.as_ref().map_or(section.span(), Field::span);
+    let address = match &field {
+        Some(field) if field.as_boolean() == Some(false) => None,
+        Some(field) => {
+            field.expect("an address, or false", field.as_text()).and_then(|text| listener(field, text, base))
+        }
+        None => listen_address(DEFAULT_MANAGEMENT, base).ok(),
+    };
+    let report = section.report();
+    section.finish();
+    let address = address?;
+    if public.iter().any(|p| clash(p, &address)) {
+        let what = "the management listener has the address of a public one";
+        report.error(span.clone(), what, "give it another port; it must never be public");
+    }
+    if let ListenAddress::Tcp(tcp) = &address
+        && !tcp.ip().is_loopback()
+    {
+        let what = "the management listener can be reached from other machines, and it asks for no login";
+        report.warn(span, what, format!("listen on loopback: {DEFAULT_MANAGEMENT:?}"));
+    }
+    Some(address)
+}
+
+/// `[proxy]`.
+pub(super) fn proxy(mut section: Section<'_>) -> crate::proxy::Settings {
+    let mut span = |key, default: u64, most| {
+        let least = Duration::from_millis(100);
+        section.take(key).and_then(|f| f.duration(least..=most)).unwrap_or(Duration::from_secs(default))
+    };
+    let settings = crate::proxy::Settings {
+        connect_timeout: span("connect_timeout", 5, 300 * SECOND),
+        response_timeout: span("response_timeout", 60, 24 * HOUR),
+        idle_timeout: span("idle_timeout", 30, HOUR),
+        max_idle: section.take("max_idle").and_then(|f| size(&f, 0..=65536)).unwrap_or(64),
+    };
+    section.finish();
+    settings
+}
+
+/// `[access_log]`.
+pub(super) fn access_log(mut section: Section<'_>, base: &Path) -> access_log::Settings {
+    let target = match section.take("target").and_then(|f| Some((f.text()?, f))) {
+        None | Some(("stdout", _)) => Some(access_log::Target::Stdout),
+        Some(("off", _)) => None,
+        Some(("", field)) => {
+            field.error("`access_log.target` is empty", "\"stdout\", \"off\" or the path of a file");
+            None
+        }
+        Some((path, _)) => Some(access_log::Target::File(base.join(path))),
+    };
+    let formats = [("json", access_log::Format::Json), ("text", access_log::Format::Text)];
+    let format = section.take("format").and_then(|f| f.word(&formats)).unwrap_or(access_log::Format::Json);
+    section.finish();
+    access_log::Settings { target, format }
+}
+
+/// A number that counts things in memory.
+pub(super) fn size(field: &Field<'_>, range: std::ops::RangeInclusive<u64>) -> Option<usize> {
+    field.number(range).and_then(|n| usize::try_from(n).ok())
+}
+
+/// A path prefix by segment: `/` or `/a/b`, in plain characters, without a slash at the end.
+pub(super) fn path_prefix(text: &str) -> Result<String, &'static str> {
+    let Some(inner) = text.strip_prefix('/') else { return Err("it must start with /") };
+    let inner = inner.strip_suffix('/').unwrap_or(inner);
+    let plain = |b: u8| b.is_ascii_graphic() && !b"\"#%<>?\\^`{|};".contains(&b);
+    if !inner.bytes().all(plain) {
+        return Err("it must be plain characters, without %, ?, #, ; or \\");
+    }
+    if !inner.is_empty() && inner.split('/').any(|s| matches!(s, "" | "." | "..")) {
+        return Err("it must not have empty, . or .. segments");
+    }
+    Ok(format!("/{inner}"))
+}
+
+fn listeners(section: &mut Section<'_>, base: &Path) -> Vec<ListenAddress> {
+    let Some(field) = section.take("listen") else {
+        return listen_address(DEFAULT_LISTEN, base).into_iter().collect();
+    };
+    let entries = field.texts().unwrap_or_default();
+    if field.list_is_empty() {
+        field.error("`server.listen` is empty", format!("for example [{DEFAULT_LISTEN:?}]"));
+    }
+    let mut listen: Vec<ListenAddress> = Vec::new();
+    for (entry, text) in entries {
+        let Some(address) = listener(&entry, text, base) else { continue };
+        if listen.iter().any(|other| clash(other, &address)) {
+            entry.error(format!("{text:?} is listened on twice"), "take one out");
+        }
+        listen.push(address);
+    }
+    listen
+}
+
+fn listener(field: &Field<'_>, text: &str, base: &Path) -> Option<ListenAddress> {
+    let mend = "write \"127.0.0.1:8080\", \"[::1]:8080\" or \"unix:/run/fluidgate.sock\"";
+    listen_address(text, base).map_err(|what| field.error(what, mend)).ok()
+}
+
+fn networks(field: &Field<'_>) -> Vec<IpNet> {
+    let mut nets = Vec::new();
+    for (entry, text) in field.texts().unwrap_or_default() {
+        let net =
+            text.parse::<IpNet>().ok().or_else(|| text.parse().ok().map(|ip: std::net::IpAddr| ip.into()));
+        let Some(net) = net else {
+            entry.error(
+                format!("{text:?} is not a network"),
+                "write it as \"10.0.0.0/8\", \"fd00::/8\" or one address",
+            );
+            continue;
+        };
+        if net.trunc() != net {
+            let mend =
+                format!("write \"{}\" if the whole network is meant, or the address alone", net.trunc());
+            entry.error(format!("{text:?} has bits set behind the network's length"), mend);
+        }
+        if net.prefix_len() == 0 {
+            let mend = "name the addresses of your proxies: anyone can claim any address and scheme";
+            entry.warn(format!("{text:?} trusts every client as a proxy"), mend);
+        }
+        nets.push(net);
+    }
+    nets
+}
+
+fn prefix(field: &Field<'_>) -> Option<String> {
+    let text = field.text()?;
+    match path_prefix(text) {
+        Ok(path) if path == "/" => {
+            field.error("`server.prefix` is /, which leaves no path to the apps", "for example \"/_auth\"");
+            None
+        }
+        Ok(path) => Some(path),
+        Err(what) => {
+            field.error(format!("{text:?} is not a prefix: {what}"), "for example \"/_auth\"");
+            None
+        }
+    }
+}

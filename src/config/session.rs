@@ -1,0 +1,98 @@
+//! `[session]`: secrets, limits and the store.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+use super::cookie;
+use super::reader::{Field, Section};
+use super::secrets;
+use super::server::Server;
+use crate::session::{Settings, StoreSettings};
+
+const MINUTE: Duration = Duration::from_secs(60);
+const DAY: Duration = Duration::from_secs(86400);
+const DEFAULT_IDLE: Duration = Duration::from_secs(2 * 3600);
+const DEFAULT_STORE: &str = "state/sessions";
+
+/// `[session]`, which needs to know how requests arrive.
+pub(super) fn read(mut section: Section<'_>, base: &Path, server: &Server) -> Settings {
+    let secrets = secrets::read(&mut section, base);
+    let longest = 400 * DAY;
+    let duration = section.take("duration").and_then(|f| f.duration(MINUTE..=longest)).unwrap_or(DAY);
+    let idle = section.take("idle_timeout");
+    let idle_timeout = match idle.as_ref().and_then(|f| f.duration(MINUTE..=longest)) {
+        None => DEFAULT_IDLE.min(duration),
+        Some(span) => span,
+    };
+    if let Some(field) = idle.filter(|_| idle_timeout > duration) {
+        field.error(
+            "`session.idle_timeout` is longer than `session.duration`",
+            "shorten it, or lengthen the duration",
+        );
+    }
+    let store =
+        section.take("store").and_then(|f| store(&f, base)).unwrap_or_else(|| sled(base, DEFAULT_STORE));
+    if let StoreSettings::Sled { path } = &store {
+        refuse_open_folder(&section, path);
+    }
+    let cookie = cookie::read(section.section("cookie"), server);
+    section.finish();
+    Settings { secrets, duration, idle_timeout, store, cookie }
+}
+
+fn store(field: &Field<'_>, base: &Path) -> Option<StoreSettings> {
+    let mut table = field.table()?;
+    // All keys of all stores are taken here, so that a wrong type is one problem and not three.
+    let kind = table.require("type", "\"sled\" or \"memory\"");
+    let path = table.take("path");
+    let url = table.take("url");
+    if let Some(url) = &url {
+        url.mask();
+    }
+    let kind = kind.and_then(|k| k.word(&[("sled", 's'), ("memory", 'm'), ("redis", 'r')]))?;
+    let store = match kind {
+        's' => {
+            let text = path.as_ref().map_or(Some(DEFAULT_STORE), Field::text)?;
+            if text.is_empty() {
+                field.error("`session.store.path` is empty", "the path of a folder for the store alone");
+            }
+            sled(base, text)
+        }
+        'm' => {
+            if let Some(path) = &path {
+                path.error("a memory store has no path", "take it out, or write type = \"sled\"");
+            }
+            StoreSettings::Memory
+        }
+        _ => {
+            field.error(
+                "the redis store is not in this version",
+                "use { type = \"sled\", path = \"state/sessions\" }",
+            );
+            return None;
+        }
+    };
+    if let Some(url) = &url {
+        url.error(
+            "`session.store.url` belongs to a redis store, which is not in this version",
+            "take it out",
+        );
+    }
+    table.finish();
+    Some(store)
+}
+
+fn sled(base: &Path, path: &str) -> StoreSettings {
+    StoreSettings::Sled { path: base.join(path) }
+}
+
+/// A folder that everyone can write to lets everyone replace the sessions in it.
+fn refuse_open_folder(section: &Section<'_>, path: &Path) {
+    let Ok(metadata) = std::fs::metadata(path) else { return };
+    if metadata.is_dir() && metadata.permissions().mode() & 0o002 != 0 {
+        let shown = path.display();
+        let what = format!("everyone may write to the store's folder {shown}");
+        section.report().error(section.span(), what, format!("chmod 700 {shown}"));
+    }
+}
