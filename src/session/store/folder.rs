@@ -60,7 +60,8 @@ impl Folder {
         }
         let mut name = path.as_os_str().to_owned();
         name.push(".lock");
-        let lock = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(name).map_err(io)?;
+        let lock =
+            OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(name).map_err(io)?;
         match lock.try_lock() {
             Ok(()) => Ok(Self { path: path.into(), _lock: lock }),
             Err(fs::TryLockError::WouldBlock) => Err(SledError::InUse { path: path.into() }),

@@ -49,7 +49,8 @@ impl MarkerFile {
 
     /// Opens or makes the marker; `None` beside it when it is new or says nothing readable.
     pub(super) fn open(path: &Path) -> io::Result<(Self, Option<Marker>)> {
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
+        let file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
         let newest = read_newest(&file)?;
         let counter = newest.map_or(0, |(_, counter)| counter);
         Ok((Self { file, counter }, newest.map(|(marker, _)| marker)))
@@ -129,12 +130,18 @@ mod tests {
     use super::*;
 
     fn marker(commits: u64) -> Marker {
-        Marker { creation_id: [3; 16], commits, not_before: Timestamp::from_secs(4), latest: Timestamp::from_secs(5) }
+        Marker {
+            creation_id: [3; 16],
+            commits,
+            not_before: Timestamp::from_secs(4),
+            latest: Timestamp::from_secs(5),
+        }
     }
 
     #[test]
     fn the_newest_write_is_read_back() {
-        let path = tempfile::tempdir().unwrap().keep().join("m");
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("m");
         let (mut file, found) = MarkerFile::open(&path).unwrap();
         assert_eq!(found, None);
         for commits in 1..6 {
@@ -149,7 +156,8 @@ mod tests {
 
     #[test]
     fn a_torn_newest_write_leaves_the_one_before() {
-        let path = tempfile::tempdir().unwrap().keep().join("m");
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("m");
         let (mut file, _) = MarkerFile::open(&path).unwrap();
         file.write(&marker(1)).unwrap();
         file.write(&marker(2)).unwrap();

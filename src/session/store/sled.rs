@@ -73,7 +73,10 @@ impl SledStore {
             store.marker_file.write(&store.marker).map_err(|error| store.folder.error(error))?;
         }
         store.open_sled()?;
-        if !known && was_there && let Some(open) = &mut store.open {
+        if !known
+            && was_there
+            && let Some(open) = &mut store.open
+        {
             open.distrust = Some(Distrust::MarkerGone);
         }
         Ok(store)
@@ -104,8 +107,13 @@ impl SledStore {
     }
 
     /// Runs `work` on the open store. Whatever goes wrong, a panic inside sled included, closes it until it is opened anew.
-    fn guarded<T>(&mut self, work: impl FnOnce(&mut Self, &mut Open) -> Result<T, StoreError>) -> Result<T, StoreError> {
-        let Some(mut open) = self.open.take() else { return Err(StoreError::Failed("it is closed after a failure".into())) };
+    fn guarded<T>(
+        &mut self,
+        work: impl FnOnce(&mut Self, &mut Open) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let Some(mut open) = self.open.take() else {
+            return Err(StoreError::Failed("it is closed after a failure".into()));
+        };
         let outcome = panic::catch_unwind(AssertUnwindSafe(|| {
             let outcome = work(self, &mut open);
             (outcome, open)
@@ -126,8 +134,12 @@ impl SledStore {
         if !ends && open.marked && latest.since(self.marker.latest) < MARKER_LAG {
             return Ok(());
         }
-        let marker =
-            Marker { creation_id: open.summary.creation_id, commits: open.summary.commits, latest, ..self.marker };
+        let marker = Marker {
+            creation_id: open.summary.creation_id,
+            commits: open.summary.commits,
+            latest,
+            ..self.marker
+        };
         self.marker_file.write(&marker).map_err(failed)?;
         self.marker = marker;
         open.marked = true;
@@ -316,6 +328,10 @@ fn session_key(key: &[u8]) -> Option<StoredId> {
     key.try_into().ok().map(StoredId::from_bytes)
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the shape `map_err` wants")]
 fn failed(error: impl ToString) -> StoreError {
     StoreError::Failed(error.to_string())
 }
+
+#[cfg(test)]
+mod tests;
