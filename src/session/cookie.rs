@@ -21,6 +21,7 @@ const LONGEST: Duration = Duration::from_secs(400 * 24 * 60 * 60);
 const VERSION: &[u8] = b"v1.";
 /// Version, key id and token with their dots: what the MAC is over. It fits one SHA-256 block with its padding.
 const SIGNED: usize = VERSION.len() + KEY_ID_CHARS + 1 + TOKEN_CHARS;
+const _: () = assert!(SIGNED <= 55, "the MAC's message fits one block");
 const VALUE: usize = SIGNED + 1 + TOKEN_CHARS;
 
 /// Cookie options that contradict each other.
@@ -147,9 +148,23 @@ impl CookieCodec {
         &self.form(secure).name
     }
 
-    /// Whether `name` is the cookie's in either spelling, in any case: browsers match the prefix without regard to case.
+    /// Whether `name` is the cookie's, in either spelling.
     pub fn is_name(&self, name: &[u8]) -> bool {
-        [&self.plain, &self.secure].iter().any(|form| form.name.as_bytes().eq_ignore_ascii_case(name))
+        [&self.plain, &self.secure].iter().any(|form| form.name.as_bytes() == name)
+    }
+
+    /// The same with the prefix in any case: browsers match `__Host-` and `__Secure-` without regard to case, so another
+    /// spelling can stand beside ours (RFC 6265bis section 5.4).
+    pub fn is_like_name(&self, name: &[u8]) -> bool {
+        [&self.plain, &self.secure].iter().any(|form| {
+            let own = form.name.as_bytes();
+            let prefix = ["__Host-", "__Secure-"].iter().find(|prefix| starts_with_prefix(own, prefix));
+            let at = prefix.map_or(0, |prefix| prefix.len());
+            match (own.split_at_checked(at), name.split_at_checked(at)) {
+                (Some((own, rest)), Some((start, end))) => own.eq_ignore_ascii_case(start) && rest == end,
+                _ => false,
+            }
+        })
     }
 
     /// Reads a cookie value. The MAC is compared in constant time.
@@ -265,6 +280,10 @@ fn http_date(moment: Timestamp) -> Option<String> {
     let millis = i64::try_from(moment.as_millis()).ok()?;
     let moment = jiff::Timestamp::from_millisecond(millis).ok()?;
     rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&moment).ok()
+}
+
+fn starts_with_prefix(name: &[u8], prefix: &str) -> bool {
+    name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix.as_bytes()))
 }
 
 fn is_token_byte(byte: u8) -> bool {

@@ -41,7 +41,7 @@ impl Token {
 
     /// The hash under which the session is stored.
     pub fn stored_id(&self) -> StoredId {
-        StoredId(Sha256::new().chain_update(DOMAIN).chain_update(&*self.0).finalize().into())
+        StoredId(Sha256::new().chain_update(DOMAIN).chain_update(self.0.as_slice()).finalize().into())
     }
 }
 
@@ -145,7 +145,7 @@ mod tests {
     #[test]
     fn the_stored_id_is_domain_separated_from_a_plain_hash_of_the_token() {
         let token = Token::random(&SystemRandom).unwrap();
-        let plain: [u8; 32] = Sha256::digest(&*token.0).into();
+        let plain: [u8; 32] = Sha256::digest(token.0.as_slice()).into();
         assert_ne!(token.stored_id().as_bytes(), &plain);
     }
 

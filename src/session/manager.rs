@@ -344,7 +344,7 @@ impl SessionManager {
 
     /// Whether an upstream's `Set-Cookie` would set our cookie, the prefix in any case (S24).
     pub fn is_our_set_cookie(&self, value: &HeaderValue) -> bool {
-        self.cookies.is_name(cookie::set_cookie_name(value.as_bytes()))
+        self.cookies.is_like_name(cookie::set_cookie_name(value.as_bytes()))
     }
 
     /// What happened so far.

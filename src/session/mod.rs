@@ -122,3 +122,6 @@ pub enum MaxAge {
     /// No Max-Age: the cookie ends with the browser session.
     BrowserSession,
 }
+
+#[cfg(test)]
+mod tests;

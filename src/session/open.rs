@@ -70,21 +70,46 @@ impl SessionManager {
         random: Arc<dyn Random>,
         subject_of: &dyn Fn(&str) -> Option<Subject>,
     ) -> Result<(Arc<Self>, OpenReport), OpenError> {
+        let random_for_store = Arc::clone(&random);
+        Self::open_with(settings, clock, random, subject_of, || {
+            Ok(match &settings.store {
+                StoreSettings::Memory => Box::new(MemoryStore::default()),
+                StoreSettings::Sled { path } => Box::new(SledStore::open(path, &*random_for_store)?),
+            })
+        })
+    }
+
+    /// The same over any store; `make` is called once the settings are known to be good.
+    pub(crate) fn open_with(
+        settings: &Settings,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+        subject_of: &dyn Fn(&str) -> Option<Subject>,
+        make: impl FnOnce() -> Result<Box<dyn SessionStore>, OpenError>,
+    ) -> Result<(Arc<Self>, OpenReport), OpenError> {
         let keys = KeyRing::new(&settings.secrets)?;
         settings.cookie.check()?;
         let limits = Limits { duration: settings.duration, idle_timeout: settings.idle_timeout };
         if limits.idle_timeout.as_secs() == 0 || limits.idle_timeout > limits.duration {
             return Err(OpenError::Limits);
         }
-        let mut store: Box<dyn SessionStore> = match &settings.store {
-            StoreSettings::Memory => Box::new(MemoryStore::default()),
-            StoreSettings::Sled { path } => Box::new(SledStore::open(path, &*random)?),
-        };
+        let mut store = make()?;
         let shared = Arc::new(Shared::new(limits, store.not_before()));
         let report = load(&mut *store, &shared, clock.now(), subject_of)?;
         let queue = writer::start(store, Arc::clone(&shared))?;
         let cookies = CookieCodec::new(keys, &settings.cookie);
         Ok((Arc::new(Self::new(shared, cookies, queue, clock, random)), report))
+    }
+}
+
+impl Settings {
+    /// The latest moment the stored sessions are known to have spoken of, without opening the store; the epoch for none. Start
+    /// the clock no earlier than this, and a wall clock that was set back revives nothing (S19).
+    pub fn latest_moment(&self) -> Timestamp {
+        match &self.store {
+            StoreSettings::Memory => Timestamp::default(),
+            StoreSettings::Sled { path } => SledStore::latest_moment(path),
+        }
     }
 }
 

@@ -39,7 +39,7 @@ impl Shared {
     }
 
     /// Enters a session whose record the store has acknowledged.
-    pub(crate) fn enter(&self, id: StoredId, record: &Record, subject: Subject) -> Arc<LiveSession> {
+    pub(crate) fn enter(&self, id: StoredId, record: &Record, subject: &Subject) -> Arc<LiveSession> {
         let session = self.enter_quietly(id, record, || Some(subject.clone()));
         add_one(&self.counters.created);
         session

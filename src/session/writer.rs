@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
@@ -27,8 +27,10 @@ use crate::session::store::{Change, Outcome, SessionStore, StoreError};
 const MAX_GROUP: usize = 1024;
 /// Most touches in one commit.
 const MAX_TOUCHES: usize = 4096;
-/// How long an idle writer waits before it looks for touches, and how often it tries to open a failed store again.
+/// How long an idle writer waits before it looks for touches.
 const TICK: Duration = Duration::from_secs(1);
+/// How often at most it tries to open a failed store again.
+const RETRY: Duration = Duration::from_millis(250);
 
 pub(crate) type Reply<T> = oneshot::Sender<Result<T, SessionError>>;
 
@@ -70,7 +72,7 @@ pub(crate) fn start(store: Box<dyn SessionStore>, shared: Arc<Shared>) -> std::i
         commands: command_inbox,
         touches: touch_inbox,
         owed: HashSet::new(),
-        failing: false,
+        failing: None,
     };
     std::thread::Builder::new().name("store-writer".into()).spawn(move || writer.run())?;
     Ok(Queue { commands, touches })
@@ -83,7 +85,8 @@ struct Writer {
     touches: Receiver<Arc<LiveSession>>,
     /// Ids whose records must go and could not be deleted yet.
     owed: HashSet<StoredId>,
-    failing: bool,
+    /// When the store failed or was last tried again; `None` while it works.
+    failing: Option<Instant>,
 }
 
 impl Writer {
@@ -103,7 +106,7 @@ impl Writer {
             {
                 group.push(next);
             }
-            if self.failing {
+            if self.failing.is_some_and(|since| since.elapsed() >= RETRY) {
                 self.try_to_recover();
             }
             if let Some(done) = self.serve(group) {
@@ -122,7 +125,7 @@ impl Writer {
         let mut later = Vec::new();
         for command in group {
             match command {
-                Command::Create(order) => plan.create(order),
+                Command::Create(order) => plan.create(*order),
                 Command::Forget(ids, reply) => plan.forget(ids, reply),
                 Command::Settle(reply) => plan.settled.push(reply),
                 Command::Close(reply) => close = Some(reply),
@@ -157,7 +160,7 @@ impl Writer {
     }
 
     fn commit(&mut self, plan: Plan) {
-        let outcome = match (self.failing, plan.changes.is_empty()) {
+        let outcome = match (self.failing.is_some(), plan.changes.is_empty()) {
             (true, _) => Err(SessionError::StoreUnavailable),
             (false, true) => Ok(Vec::new()),
             (false, false) => self.store.commit(&plan.changes).map_err(|error| self.fail(&error)),
@@ -175,7 +178,7 @@ impl Writer {
         }
         for (at, order) in plan.creates {
             let answer = match outcomes.get(at) {
-                Some(Outcome::Done) => Ok(self.shared.enter(order.id, &order.record, order.subject)),
+                Some(Outcome::Done) => Ok(self.shared.enter(order.id, &order.record, &order.subject)),
                 _ => Err(SessionError::IdTaken),
             };
             if answer.is_ok()
@@ -210,7 +213,7 @@ impl Writer {
     }
 
     fn fail(&mut self, error: &StoreError) -> SessionError {
-        self.failing = true;
+        self.failing = Some(Instant::now());
         add_one(&self.shared.counters.store_errors);
         tracing::error!(%error, "the session store failed; no new logins until it can be opened again");
         self.shared.fault.store(Some(Arc::new(error.to_string())));
@@ -232,13 +235,16 @@ impl Writer {
             recovered.and_then(|_| if stray.is_empty() { Ok(Vec::new()) } else { self.store.commit(&stray) });
         match recovered {
             Ok(_) => {
-                self.failing = false;
+                self.failing = None;
                 self.owed.clear();
                 self.shared.owed.store(0, Ordering::Relaxed);
                 self.shared.fault.store(None);
                 tracing::warn!(deleted = stray.len(), "the session store works again");
             }
-            Err(error) => self.shared.fault.store(Some(Arc::new(error.to_string()))),
+            Err(error) => {
+                self.failing = Some(Instant::now());
+                self.shared.fault.store(Some(Arc::new(error.to_string())));
+            }
         }
     }
 
@@ -268,11 +274,11 @@ struct Plan {
 }
 
 impl Plan {
-    fn create(&mut self, order: Box<Order>) {
+    fn create(&mut self, order: Order) {
         if let Some(old) = &order.ended {
             self.changes.push(Change::Delete(old.stored_id()));
         }
-        self.creates.push((self.changes.len(), *order));
+        self.creates.push((self.changes.len(), order));
         if let Some((_, order)) = self.creates.last() {
             self.changes.push(Change::Create(order.id, order.record.clone()));
         }

@@ -140,7 +140,8 @@ mod tests {
 
     #[test]
     fn the_newest_write_is_read_back() {
-        let path = tempfile::tempdir().unwrap().keep().join("m");
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("m");
         let (mut file, found) = MarkerFile::open(&path).unwrap();
         assert_eq!(found, None);
         for commits in 1..6 {
@@ -155,7 +156,8 @@ mod tests {
 
     #[test]
     fn a_torn_newest_write_leaves_the_one_before() {
-        let path = tempfile::tempdir().unwrap().keep().join("m");
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("m");
         let (mut file, _) = MarkerFile::open(&path).unwrap();
         file.write(&marker(1)).unwrap();
         file.write(&marker(2)).unwrap();

@@ -72,10 +72,18 @@ impl MemoryStore {
             },
         }
     }
+}
 
-    /// Puts bytes in as they are, for tests of damage.
-    #[cfg(test)]
-    pub(crate) fn put_raw(&mut self, id: StoredId, bytes: Vec<u8>) {
-        self.records.insert(id, bytes);
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unreadable_record_is_left_out_and_counted() {
+        let mut store = MemoryStore::default();
+        store.records.insert(StoredId::from_bytes([1; 32]), vec![99]);
+        let mut found = 0;
+        let loaded = store.load(&mut |_, _| found += 1).unwrap();
+        assert_eq!((found, loaded), (0, Loaded { quarantined: 1, ..Loaded::default() }));
     }
 }

@@ -16,9 +16,6 @@ use crate::base::clock::Timestamp;
 use crate::session::id::StoredId;
 use crate::session::record::Record;
 
-#[cfg(test)]
-mod conformance;
-
 /// One change of a commit.
 #[derive(Clone, Debug)]
 pub enum Change {

@@ -328,6 +328,10 @@ fn session_key(key: &[u8]) -> Option<StoredId> {
     key.try_into().ok().map(StoredId::from_bytes)
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the shape `map_err` wants")]
 fn failed(error: impl ToString) -> StoreError {
     StoreError::Failed(error.to_string())
 }
+
+#[cfg(test)]
+mod tests;

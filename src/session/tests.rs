@@ -1,0 +1,7 @@
+//! The session layer as the gateway uses it: cookies in, cookies out, a clock that is moved by hand.
+
+mod hot_path;
+mod rig;
+mod start;
+mod sweep;
+mod verbs;
