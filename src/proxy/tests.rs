@@ -163,7 +163,8 @@ fn a_connection_is_reused_once_its_response_body_has_ended() {
             let (mut up, _) = listener.accept().await.unwrap();
             for _ in 0..50 {
                 read_to(&mut up, "\r\n\r\n").await;
-                write(&mut up, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n").await;
+                write(&mut up, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n")
+                    .await;
             }
             for _ in 0..50 {
                 read_to(&mut up, "\r\n\r\n").await;
@@ -324,7 +325,8 @@ fn a_malformed_request_body_never_completes_at_the_upstream() {
         let (listener, address) = upstream().await;
         let front = Front::before(address).await;
         let mut client = front.client().await;
-        write(&mut client, "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n").await;
+        write(&mut client, "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n")
+            .await;
         let (mut up, _) = listener.accept().await.unwrap();
         read_to(&mut up, "4\r\nhalf\r\n").await;
         write(&mut client, "+1\r\nx\r\n0\r\n\r\n").await;
@@ -420,8 +422,9 @@ fn head_204_and_304_have_no_body_and_keep_the_connection() {
                 closed(&mut up).await;
             });
             for _ in 0..2 {
-                let seen =
-                    front.exchange(&format!("{method} / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")).await;
+                let seen = front
+                    .exchange(&format!("{method} / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"))
+                    .await;
                 assert!(seen.contains(expected) && seen.ends_with("\r\n\r\n"), "{seen}");
             }
             assert_eq!(front.pool.counters().opened, 1);
@@ -437,7 +440,8 @@ fn interim_responses_are_passed_over() {
         tokio::task::spawn_local(async move {
             let (mut up, _) = listener.accept().await.unwrap();
             read_to(&mut up, "\r\n\r\n").await;
-            write(&mut up, "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n").await;
+            write(&mut up, "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n")
+                .await;
             write(&mut up, HELLO).await;
             closed(&mut up).await;
         });
@@ -468,7 +472,11 @@ fn a_get_with_a_chunked_body_keeps_its_body() {
         let (listener, address) = upstream().await;
         let front = Front::before(address).await;
         let mut client = front.client().await;
-        write(&mut client, "GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n").await;
+        write(
+            &mut client,
+            "GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+        )
+        .await;
         let (mut up, _) = listener.accept().await.unwrap();
         let seen = read_to(&mut up, "0\r\n\r\n").await;
         assert!(seen.contains("transfer-encoding: chunked") && seen.contains("abc"), "{seen}");

@@ -1,10 +1,10 @@
 //! Real sockets on port 0, a tiny service, and time that moves only when a test moves it.
 
-use std::convert::Infallible;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::mpsc::RecvTimeoutError;
 use std::task::{Context, Poll};
 
 use http::StatusCode;
@@ -127,8 +127,7 @@ impl Running {
         };
         let clock = ManualClock::new(Timestamp::from_secs(1_000));
         let pace = Pace { clock: Arc::new(clock.clone()), sweep_period: Duration::from_millis(5) };
-        let signals =
-            Signals { entered: Arc::new(Semaphore::new(0)), released: Arc::new(Semaphore::new(0)) };
+        let signals = Signals { entered: Arc::new(Semaphore::new(0)), released: Arc::new(Semaphore::new(0)) };
         let given = signals.clone();
         let make = move |worker| Tiny { worker, signals: given.clone() };
         let workers = start_at_pace(&settings, &listeners, &pace, make).unwrap();
@@ -230,7 +229,8 @@ fn a_request_after_a_chunked_body_has_facts() {
     let server = Running::one();
     let mut client = server.client();
     for _ in 0..20 {
-        client.send("POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n");
+        client
+            .send("POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n");
         client.response();
         assert!(client.get("/facts").contains("Some("));
     }
@@ -313,14 +313,14 @@ fn a_response_nobody_takes_is_closed_after_the_body_time() {
     let clock = server.clock.clone();
     let (stop, stopped) = std::sync::mpsc::channel::<()>();
     let hours = std::thread::spawn(move || {
-        while stopped.recv_timeout(Duration::from_millis(20)).is_err() {
+        while stopped.recv_timeout(Duration::from_millis(20)) == Err(RecvTimeoutError::Timeout) {
             clock.advance(Duration::from_secs(61));
         }
     });
     // The server's end is gone when its worker has no connection left to wait for.
     let report = server.drain(Duration::from_secs(20));
     drop(stop);
-    hours.join().ok();
+    hours.join().unwrap();
     assert_eq!(report.cut, 0);
 }
 
@@ -407,9 +407,3 @@ fn a_taken_address_is_a_clear_error() {
     let error = bind(&taken.local_addresses()).unwrap_err().to_string();
     assert!(error.starts_with("cannot listen on 127.0.0.1:"), "{error}");
 }
-
-// A service that cannot fail needs no error type of its own.
-const _: fn() = || {
-    fn accepts<E: Into<Box<dyn Error + Send + Sync>>>() {}
-    accepts::<Infallible>();
-};
