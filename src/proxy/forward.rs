@@ -116,7 +116,7 @@ pub async fn forward(
         Err(Failed::Unsent(request)) => {
             let fresh =
                 pool.check_out_fresh(upstream).await.map_err(|e| unreachable_upstream(upstream, e))?;
-            exchange(fresh, request, &wait, upstream).await.map_err(|failed| match failed {
+            exchange(fresh, *request, &wait, upstream).await.map_err(|failed| match failed {
                 Failed::Final(error) => error,
                 Failed::Unsent(_) => closed_at_once(upstream),
             })?
@@ -129,7 +129,7 @@ pub async fn forward(
 /// How an exchange failed.
 enum Failed {
     /// Not a byte was written; here is the request.
-    Unsent(Request<RequestBody>),
+    Unsent(Box<Request<RequestBody>>),
     Final(ForwardError),
 }
 
@@ -139,7 +139,7 @@ async fn exchange(
     wait: &Wait,
     upstream: &UpstreamAddress,
 ) -> Result<(Lease, Response<Incoming>), Failed> {
-    let Some(sender) = lease.sender() else { return Err(Failed::Unsent(request)) };
+    let Some(sender) = lease.sender() else { return Err(Failed::Unsent(Box::new(request))) };
     wait.restart();
     let mut sending = pin!(sender.try_send_request(request));
     let answered = poll_fn(|cx| match sending.as_mut().poll(cx) {
@@ -150,7 +150,7 @@ async fn exchange(
     match answered {
         Some(Ok(response)) => Ok((lease, response)),
         Some(Err(mut failed)) => Err(match failed.take_message() {
-            Some(request) => Failed::Unsent(request),
+            Some(request) => Failed::Unsent(Box::new(request)),
             None => Failed::Final(sent_and_failed(upstream, failed.into_error())),
         }),
         None => Err(Failed::Final(ForwardError::ResponseTimeout { upstream: upstream.clone() })),

@@ -157,3 +157,31 @@ fn bind_unix(path: &Path) -> io::Result<Listener> {
     unix.set_nonblocking(true)?;
     Ok(Listener { address: ListenAddress::Unix(path.into()), socket: ListenSocket::Unix(unix) })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_leftover_unix_socket_is_replaced_and_a_live_one_or_a_plain_file_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("s");
+        let address = [ListenAddress::Unix(path.clone())];
+        let first = bind(&address).unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert!(bind(&address).is_err());
+        drop(first);
+        drop(bind(&address).unwrap());
+        std::fs::remove_file(&path).unwrap();
+        std::fs::write(&path, "mine").unwrap();
+        assert!(bind(&address).is_err());
+        assert_eq!(std::fs::read(&path).unwrap(), b"mine");
+    }
+
+    #[test]
+    fn a_taken_address_is_a_clear_error() {
+        let taken = bind(&[ListenAddress::Tcp("127.0.0.1:0".parse().unwrap())]).unwrap();
+        let error = bind(&taken.local_addresses()).unwrap_err().to_string();
+        assert!(error.starts_with("cannot listen on 127.0.0.1:"), "{error}");
+    }
+}

@@ -1,1 +1,385 @@
+//! Real sockets on port 0, a tiny service, and time that moves only when a test moves it.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::mpsc::RecvTimeoutError;
+use std::task::{Context, Poll};
+
+use http::StatusCode;
+use http_body::Frame;
+use http_body_util::BodyExt;
+use tokio::sync::Semaphore;
+
+use super::worker::{Pace, start_at_pace};
+use super::*;
+use crate::base::clock::{ManualClock, Timestamp};
+
+/// What tests wait for and let go.
+#[derive(Clone)]
+struct Signals {
+    entered: Arc<Semaphore>,
+    released: Arc<Semaphore>,
+}
+
+/// Answers by path.
+struct Tiny {
+    worker: usize,
+    signals: Signals,
+}
+
+enum TinyBody {
+    Text(Option<Bytes>),
+    /// For ever, in large pieces.
+    Endless,
+    /// One piece, and then a failure.
+    Broken(bool),
+}
+
+impl Body for TinyBody {
+    type Data = Bytes;
+    type Error = std::io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
+        Poll::Ready(match &mut *self {
+            Self::Text(text) => text.take().map(|t| Ok(Frame::data(t))),
+            Self::Endless => Some(Ok(Frame::data(Bytes::from_static(&[b'x'; 65536])))),
+            Self::Broken(begun) if *begun => Some(Err(std::io::Error::other("broken"))),
+            Self::Broken(begun) => {
+                *begun = true;
+                Some(Ok(Frame::data(Bytes::from_static(b"half"))))
+            }
+        })
+    }
+}
+
+fn text(text: impl Into<Bytes>) -> Response<TinyBody> {
+    Response::new(TinyBody::Text(Some(text.into())))
+}
+
+impl Service for Tiny {
+    type Connection = Peer;
+    type Body = TinyBody;
+
+    fn connected(&self, peer: &Peer) -> Peer {
+        *peer
+    }
+
+    fn call(
+        &self,
+        connection: &Rc<Peer>,
+        request: Request<InboundBody>,
+        facts: Option<HeadFacts>,
+    ) -> impl Future<Output = Response<TinyBody>> + 'static {
+        let (worker, signals, peer) = (self.worker, self.signals.clone(), *connection.as_ref());
+        assert_ne!(request.uri().path(), "/panic-at-once");
+        async move {
+            match request.uri().path() {
+                "/worker" => text(worker.to_string()),
+                "/facts" => text(format!("{facts:?}")),
+                "/peer" => text(format!("{}", peer.address.is_some())),
+                "/panic" => panic!("on request"),
+                "/echo" => match request.into_body().collect().await {
+                    Ok(body) => text(body.to_bytes()),
+                    Err(_) => Response::builder().status(400).body(TinyBody::Text(None)).unwrap(),
+                },
+                "/hold" => {
+                    signals.entered.add_permits(1);
+                    signals.released.acquire().await.unwrap().forget();
+                    text("held")
+                }
+                "/endless" => Response::new(TinyBody::Endless),
+                "/broken" => Response::new(TinyBody::Broken(false)),
+                _ => text("hello"),
+            }
+        }
+    }
+
+    fn panicked(&self) -> Response<TinyBody> {
+        Response::builder().status(StatusCode::INTERNAL_SERVER_ERROR).body(TinyBody::Text(None)).unwrap()
+    }
+}
+
+struct Running {
+    address: SocketAddr,
+    workers: Workers,
+    clock: ManualClock,
+    signals: Signals,
+}
+
+impl Running {
+    fn with_workers(workers: usize) -> Self {
+        let settings = Settings {
+            listen: vec![ListenAddress::Tcp("127.0.0.1:0".parse().unwrap())],
+            workers,
+            grace_period: Duration::from_secs(30),
+            head_timeout: Duration::from_secs(60),
+            body_timeout: Duration::from_secs(60),
+            max_head: 64 * 1024,
+        };
+        let listeners = bind(&settings.listen).unwrap();
+        let Some(ListenAddress::Tcp(address)) = listeners.local_addresses().first().cloned() else {
+            panic!("a TCP address was asked for");
+        };
+        let clock = ManualClock::new(Timestamp::from_secs(1_000));
+        let pace = Pace { clock: Arc::new(clock.clone()), sweep_period: Duration::from_millis(5) };
+        let signals = Signals { entered: Arc::new(Semaphore::new(0)), released: Arc::new(Semaphore::new(0)) };
+        let given = signals.clone();
+        let make = move |worker| Tiny { worker, signals: given.clone() };
+        let workers = start_at_pace(&settings, &listeners, &pace, make).unwrap();
+        Self { address, workers, clock, signals }
+    }
+
+    fn one() -> Self {
+        Self::with_workers(1)
+    }
+
+    fn client(&self) -> Client {
+        let stream = TcpStream::connect(self.address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        Client(stream)
+    }
+
+    fn drain(self, grace: Duration) -> DrainReport {
+        block_on(self.workers.drain(grace))
+    }
+
+    /// A held request has reached the service.
+    fn wait_until_held(&self) {
+        block_on(async { self.signals.entered.acquire().await.unwrap().forget() });
+    }
+}
+
+fn block_on<F: Future>(future: F) -> F::Output {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+}
+
+struct Client(TcpStream);
+
+impl Client {
+    fn send(&mut self, text: &str) {
+        self.0.write_all(text.as_bytes()).unwrap();
+    }
+
+    fn get(&mut self, path: &str) -> String {
+        self.send(&format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n"));
+        self.response()
+    }
+
+    /// One response in chunks or with a length.
+    fn response(&mut self) -> String {
+        let mut seen = Vec::new();
+        loop {
+            let mut byte = [0];
+            let n = self.0.read(&mut byte).unwrap();
+            assert_ne!(n, 0, "closed after {:?}", String::from_utf8_lossy(&seen));
+            seen.push(byte[0]);
+            if seen.ends_with(b"\r\n0\r\n\r\n") || seen.ends_with(b"content-length: 0\r\n\r\n") {
+                return String::from_utf8(seen).unwrap();
+            }
+        }
+    }
+
+    /// All that comes until the other end closes, and whether it closed by a reset.
+    fn rest(&mut self) -> (String, bool) {
+        let mut seen = Vec::new();
+        let reset = match self.0.read_to_end(&mut seen) {
+            Ok(_) => false,
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => true,
+            Err(error) => panic!("still open: {error}"),
+        };
+        (String::from_utf8_lossy(&seen).into_owned(), reset)
+    }
+}
+
+#[test]
+fn a_connection_serves_many_requests() {
+    let server = Running::one();
+    let mut client = server.client();
+    for _ in 0..100 {
+        assert!(client.get("/").contains("hello"));
+    }
+}
+
+#[test]
+fn the_facts_of_each_head_reach_its_own_call() {
+    let server = Running::one();
+    let mut client = server.client();
+    client.send("GET /facts#x HTTP/1.1\r\nHost: a\r\n\r\nPOST /facts HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc");
+    assert!(client.response().contains("fragment: true"));
+    let second = client.response();
+    assert!(second.contains("fragment: false") && second.contains("content_lengths: 1"), "{second}");
+}
+
+#[test]
+fn a_request_hidden_behind_a_chunked_body_has_no_facts() {
+    let server = Running::one();
+    let mut client = server.client();
+    client.send("POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\nGET /facts HTTP/1.1\r\nHost: a\r\n\r\n");
+    client.response();
+    assert!(client.response().contains("None"));
+}
+
+#[test]
+fn a_request_after_a_chunked_body_has_facts() {
+    let server = Running::one();
+    let mut client = server.client();
+    for _ in 0..20 {
+        client
+            .send("POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n");
+        client.response();
+        assert!(client.get("/facts").contains("Some("));
+    }
+}
+
+#[test]
+fn a_chunked_body_left_unread_closes_the_connection() {
+    let server = Running::one();
+    let mut client = server.client();
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n");
+    let response = client.response();
+    assert!(response.contains("connection: close"), "{response}");
+    client.rest();
+}
+
+#[test]
+fn a_panic_is_500_closes_its_connection_and_leaves_the_others() {
+    let server = Running::one();
+    let mut other = server.client();
+    other.get("/");
+    for path in ["/panic", "/panic-at-once"] {
+        let mut client = server.client();
+        let response = client.get(path);
+        assert!(response.starts_with("HTTP/1.1 500") && response.contains("connection: close"), "{response}");
+        client.rest();
+        assert!(other.get("/").contains("hello"));
+    }
+}
+
+#[test]
+fn few_long_lived_connections_spread_over_the_workers() {
+    let server = Running::with_workers(2);
+    let mut clients: Vec<_> = (0..8).map(|_| server.client()).collect();
+    let on_first = clients.iter_mut().filter(|c| c.0.peer_addr().is_ok()).map(|c| c.get("/worker"));
+    let on_first = on_first.filter(|r| r.contains("\r\n0\r\n0\r\n")).count();
+    // A worker that is slow to wake leaves one to the other now and then.
+    assert!((2..=6).contains(&on_first), "{on_first} of 8");
+}
+
+#[test]
+fn silent_dripping_and_idle_connections_are_closed_after_the_head_time() {
+    let server = Running::one();
+    let mut silent = server.client();
+    let mut dripping = server.client();
+    dripping.send("GET / HTT");
+    let mut idle = server.client();
+    idle.get("/");
+    // The worker has seen all three once this one is answered.
+    server.client().get("/");
+    server.clock.advance(Duration::from_secs(59));
+    assert!(server.client().get("/").contains("hello"));
+    dripping.send("P/1.1\r\n");
+    server.clock.advance(Duration::from_secs(2));
+    for client in [&mut silent, &mut dripping, &mut idle] {
+        client.rest();
+    }
+}
+
+#[test]
+fn a_stalled_request_body_is_closed_after_the_body_time() {
+    let server = Running::one();
+    let mut length = server.client();
+    length.send("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nhalf");
+    let mut chunked = server.client();
+    chunked.send("POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n");
+    server.client().get("/");
+    server.clock.advance(Duration::from_secs(61));
+    length.rest();
+    chunked.rest();
+}
+
+#[test]
+fn a_response_nobody_takes_is_closed_after_the_body_time() {
+    let server = Running::one();
+    let mut client = server.client();
+    client.send("GET /endless HTTP/1.1\r\nHost: a\r\n\r\n");
+    let mut first = [0; 100];
+    client.0.read_exact(&mut first).unwrap();
+    // Until the close shows, time passes; a wait that has not begun yet begins later.
+    let clock = server.clock.clone();
+    let (stop, stopped) = std::sync::mpsc::channel::<()>();
+    let hours = std::thread::spawn(move || {
+        while stopped.recv_timeout(Duration::from_millis(20)) == Err(RecvTimeoutError::Timeout) {
+            clock.advance(Duration::from_secs(61));
+        }
+    });
+    // The server's end is gone when its worker has no connection left to wait for.
+    let report = server.drain(Duration::from_secs(20));
+    drop(stop);
+    hours.join().unwrap();
+    assert_eq!(report.cut, 0);
+}
+
+#[test]
+fn a_request_that_takes_long_is_not_stalled() {
+    let server = Running::one();
+    let mut client = server.client();
+    client.send("GET /hold HTTP/1.1\r\nHost: a\r\n\r\n");
+    server.wait_until_held();
+    server.clock.advance(Duration::from_secs(3600));
+    server.client().get("/");
+    server.client().get("/");
+    server.signals.released.add_permits(1);
+    assert!(client.response().contains("held"));
+}
+
+#[test]
+fn a_broken_body_is_a_visible_abort_even_for_http_1_0() {
+    let server = Running::one();
+    let mut modern = server.client();
+    modern.send("GET /broken HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert!(!modern.rest().0.ends_with("0\r\n\r\n"));
+    let mut old = server.client();
+    old.send("GET /broken HTTP/1.0\r\nHost: a\r\n\r\n");
+    let (seen, reset) = old.rest();
+    assert!(reset, "looks complete: {seen}");
+}
+
+#[test]
+fn a_drain_finishes_what_is_in_flight_and_closes_what_is_idle() {
+    let server = Running::with_workers(2);
+    let mut idle = server.client();
+    idle.get("/");
+    let mut busy = server.client();
+    busy.send("GET /hold HTTP/1.1\r\nHost: a\r\n\r\n");
+    server.wait_until_held();
+    let released = server.signals.released.clone();
+    let finishing = std::thread::spawn(move || server.drain(Duration::from_secs(30)));
+    idle.rest();
+    released.add_permits(1);
+    let response = busy.response();
+    assert!(response.contains("held") && response.contains("connection: close"), "{response}");
+    assert_eq!(finishing.join().unwrap(), DrainReport { finished: 1, cut: 0 });
+}
+
+#[test]
+fn a_drain_cuts_what_is_left_after_the_grace() {
+    let server = Running::one();
+    let mut busy = server.client();
+    busy.send("GET /hold HTTP/1.1\r\nHost: a\r\n\r\n");
+    server.wait_until_held();
+    assert_eq!(server.drain(Duration::from_millis(10)), DrainReport { finished: 0, cut: 1 });
+    busy.rest();
+}
+
+#[test]
+fn a_head_over_the_limit_is_refused() {
+    let server = Running::one();
+    let mut client = server.client();
+    client.send(&format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "y".repeat(70_000)));
+    assert!(client.rest().0.starts_with("HTTP/1.1 431"));
+}

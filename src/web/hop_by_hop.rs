@@ -70,3 +70,65 @@ fn wants_trailers(headers: &HeaderMap) -> bool {
         _ => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stripped(lines: &[(&str, &str)]) -> Vec<String> {
+        let mut map = HeaderMap::new();
+        for (name, value) in lines {
+            let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
+            map.append(name, HeaderValue::from_str(value).unwrap());
+        }
+        strip_request(&mut map);
+        let mut left: Vec<_> = map.iter().map(|(n, v)| format!("{n}: {}", v.to_str().unwrap())).collect();
+        left.sort();
+        left
+    }
+
+    #[test]
+    fn what_any_connection_line_names_goes_with_it() {
+        let lines = [
+            ("connection", "close, x-a"),
+            ("connection", "X-B ,, bad name"),
+            ("x-a", "1"),
+            ("x-b", "2"),
+            ("x-c", "3"),
+        ];
+        assert_eq!(stripped(&lines), ["x-c: 3"]);
+    }
+
+    #[test]
+    fn host_and_length_cannot_be_nominated_away() {
+        let lines = [("connection", "host, content-length, cookie"), ("host", "a"), ("content-length", "3")];
+        assert_eq!(stripped(&lines), ["content-length: 3", "host: a"]);
+    }
+
+    #[test]
+    fn te_survives_only_as_trailers() {
+        assert_eq!(stripped(&[("te", "Trailers"), ("connection", "te")]), ["te: trailers"]);
+        for te in ["gzip", "trailers, gzip", "trailers;q=1"] {
+            assert!(stripped(&[("te", te)]).is_empty(), "{te}");
+        }
+        assert!(stripped(&[("te", "trailers"), ("te", "gzip")]).is_empty());
+    }
+
+    #[test]
+    fn fields_of_one_connection_go() {
+        let lines = [
+            ("keep-alive", "5"),
+            ("proxy", "http://evil"),
+            ("proxy-authorization", "x"),
+            ("proxy-connection", "x"),
+            ("proxy-anything", "x"),
+            ("transfer-encoding", "chunked"),
+            ("upgrade", "h2c"),
+            ("http2-settings", "x"),
+            ("trailer", "x"),
+            ("expect", "100-continue"),
+            ("accept", "*/*"),
+        ];
+        assert_eq!(stripped(&lines), ["accept: */*"]);
+    }
+}
