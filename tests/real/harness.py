@@ -3,6 +3,7 @@
 Standard library only. The gateway is the release binary, or whatever FLUIDGATE names.
 """
 
+import atexit
 import contextlib
 import hashlib
 import http.client
@@ -12,6 +13,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 import urllib.parse
@@ -24,6 +26,10 @@ PASSWORDS = {
     "alice": "alice-correct-horse-battery-41",
     "bob": "bob-staple-granite-lantern-77",
 }
+
+
+# However the tests end, what they started and stored goes with them.
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
 
 def free_port():
@@ -69,9 +75,12 @@ class Process:
                 start_new_session=True,
                 **options,
             )
+        atexit.register(self.stop, 2)
 
     def stop(self, seconds=15):
         """Asks it to end, then ends it. Gives the exit code."""
+        if self.child.returncode is not None:
+            return self.child.returncode
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.child.pid, signal.SIGTERM)
         try:
@@ -91,6 +100,7 @@ class Folder:
         base = ROOT / "target/tmp"
         base.mkdir(parents=True, exist_ok=True)
         self.path = pathlib.Path(tempfile.mkdtemp(prefix="real-", dir=base))
+        atexit.register(self.remove)
 
     def remove(self):
         shutil.rmtree(self.path, ignore_errors=True)
