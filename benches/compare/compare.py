@@ -104,7 +104,7 @@ def system_calls(peer, cookie, connections):
                 raise Unmeasurable("strace cannot attach here")
             time.sleep(0.02)  # between two questions
         requests, _ = load(peer, cookie, 2, connections)
-        tracer.send_signal(signal.SIGINT)
+        tracer.terminate()
         _, said = tracer.communicate(timeout=20)
     finally:
         if tracer.poll() is None:
@@ -244,5 +244,8 @@ def main():
 
 if __name__ == "__main__":
     # A SIGTERM takes the same way out as Ctrl-C, so that nothing is left running.
-    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))
-    sys.exit(main())
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit("interrupted")

@@ -259,7 +259,10 @@ let failed = 0;
 const scratch = mkdtempSync(path.join(tmpdir(), "fluidgate-browser-"));
 let demo, browser;
 // However this ends, the demo ends with it.
-process.on("exit", () => demo?.child.kill("SIGKILL"));
+process.on("exit", () => {
+  demo?.child.kill("SIGKILL");
+  rmSync(scratch, { recursive: true, force: true });
+});
 for (const [name, code] of [["SIGINT", 130], ["SIGTERM", 143]]) process.on(name, () => process.exit(code));
 // Nothing here may hang a build.
 const alarm = setTimeout(() => {
@@ -309,7 +312,6 @@ try {
 } finally {
   await browser?.close().catch(() => {});
   if (demo) await end(demo.child);
-  rmSync(scratch, { recursive: true, force: true });
   clearTimeout(alarm);
 }
 console.log(`browser: ${passed} passed, ${failed} failed`);

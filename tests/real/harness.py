@@ -13,7 +13,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 import urllib.parse
@@ -29,7 +28,7 @@ PASSWORDS = {
 
 
 # However the tests end, what they started and stored goes with them.
-signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def free_port():
