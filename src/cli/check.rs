@@ -8,7 +8,7 @@ use crate::config::{self, LoadError, Loaded, Problems};
 
 /// Checks the file at `path`: problems and warnings to standard error, one line to standard output when it can be run.
 /// Exits 0 when it can, 1 when not.
-pub fn run(path: &Path) -> ExitCode {
+pub(super) fn run(path: &Path) -> ExitCode {
     match config::load(path) {
         Ok(loaded) => {
             show(&loaded.warnings);
@@ -23,7 +23,7 @@ pub fn run(path: &Path) -> ExitCode {
 }
 
 /// Prints why a configuration cannot be used to standard error, as `run` does too.
-pub fn show_error(error: &LoadError) {
+pub(super) fn show_error(error: &LoadError) {
     match error {
         LoadError::Invalid(problems) => show(problems),
         unreadable @ LoadError::Unreadable { .. } => eprintln!("{unreadable}"),
@@ -31,7 +31,7 @@ pub fn show_error(error: &LoadError) {
 }
 
 /// Prints problems to standard error, coloured on a terminal unless `NO_COLOR` is set (no-color.org).
-pub fn show(problems: &Problems) {
+pub(super) fn show(problems: &Problems) {
     let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     eprint!("{}", problems.render(std::io::stderr().is_terminal() && !refused));
 }

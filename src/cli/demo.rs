@@ -66,7 +66,7 @@ impl DemoCommand {
         sample_app::start(app)?;
         let upstream = UpstreamAddress::Http { host: Ipv4Addr::LOCALHOST.to_string().into(), port };
         let listen = self.listen.unwrap_or_else(free_address);
-        let config = config::for_upstream(&upstream, ListenAddress::Tcp(listen), &state)?;
+        let config = config::for_upstream(&upstream, &ListenAddress::Tcp(listen), &state)?;
         Ok((config, password, state))
     }
 }

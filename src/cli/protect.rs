@@ -44,7 +44,7 @@ impl ProtectCommand {
                 return ExitCode::FAILURE;
             }
         };
-        let config = match config::for_upstream(&upstream, ListenAddress::Tcp(self.listen), &self.state) {
+        let config = match config::for_upstream(&upstream, &ListenAddress::Tcp(self.listen), &self.state) {
             Ok(config) => config,
             Err(error) => {
                 eprintln!("fluidgate: {error}");

@@ -16,11 +16,11 @@ pub(super) fn run(path: &Path) -> ExitCode {
     let loaded = match config::load(path) {
         Ok(loaded) => loaded,
         Err(error) => {
-            check::print_error(&error);
+            check::show_error(&error);
             return ExitCode::from(BAD_CONFIG);
         }
     };
-    check::print_warnings(&loaded);
+    check::show(&loaded.warnings);
     diagnostics::start();
     serve(&loaded.config, |running| {
         for address in running.addresses() {

@@ -1,22 +1,22 @@
 //! Layer 3: one request, from head to answer. Imports everything below.
 
-mod challenge;
-mod connection;
-mod endpoints;
-mod form;
-mod form_token;
-mod identity_headers;
-mod login;
-mod logout;
+pub mod challenge;
+pub mod connection;
+pub mod endpoints;
+pub mod form;
+pub mod form_token;
+pub mod identity_headers;
+pub mod login;
+pub mod logout;
 pub mod management;
-mod navigation;
-mod own_paths;
-mod pipeline;
-mod privacy;
-mod reply;
+pub mod navigation;
+pub mod own_paths;
+pub mod pipeline;
+pub mod privacy;
+pub mod reply;
 pub mod request_id;
-mod respond;
-mod same_origin;
+pub mod respond;
+pub mod same_origin;
 pub mod worker;
 
 use std::sync::Arc;

@@ -80,7 +80,8 @@ fn a_second_gateway_on_the_same_store_is_refused_and_the_first_unharmed() {
     let gateway = TestGateway::protecting(&upstream);
     let loaded = fluidgate::config::load(&gateway.file("gateway.toml")).unwrap();
     let clock = Arc::new(fluidgate::base::clock::SystemClock::default());
-    let second = fluidgate::app::start(&loaded.config, clock, Arc::new(fluidgate::base::secret::SystemRandom));
+    let second =
+        fluidgate::app::start(&loaded.config, clock, Arc::new(fluidgate::base::secret::SystemRandom));
     let error = second.err().expect("refused").to_string();
     assert!(error.contains("another process") || error.contains("in use"), "{error}");
     assert_eq!(gateway.browser().log_in("ada").status, 303);
