@@ -47,3 +47,29 @@ fn summary(path: &Path, loaded: &Loaded) -> String {
         count(loaded.warnings.list().len(), "warning"),
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn the_summary_counts() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let (users, key) = (folder.path().join("users.toml"), folder.path().join("secret.key"));
+        std::fs::write(users, "").unwrap();
+        std::fs::write(&key, "q0vXz9kPjB2mC7tR4wY8sLhN1dGf6aEuI3oZxVbMkJQ").unwrap();
+        std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
+        let text = "[session]\nsecrets = [\"file:secret.key\"]\n[login.password]\nusers = \"users.toml\"\n\
+                    [[routes]]\npath = \"/\"\nupstream = [\"http://8.8.8.8\"]\n";
+        let loaded = config::parse(text, "gateway.toml", folder.path()).unwrap();
+        let expected = "gateway.toml: ok (1 listener, 1 route, 1 warning)";
+        assert_eq!(summary(Path::new("gateway.toml"), &loaded), expected);
+    }
+
+    #[test]
+    fn a_missing_file_fails() {
+        assert_eq!(run(Path::new("/nonexistent/gateway.toml")), ExitCode::FAILURE);
+    }
+}

@@ -101,12 +101,12 @@ pub fn load(path: &Path) -> Result<Loaded, LoadError> {
 pub fn parse(text: &str, file_name: &str, base: &Path) -> Result<Loaded, Problems> {
     let report = Report::default();
     let (tree, syntax) = DeTable::parse_recoverable(text);
-    mask_secret_lines(text, &report);
+    mask_secrets(text, !syntax.is_empty(), &report);
     for error in &syntax {
         let span = error.span().unwrap_or(0..0);
         let mend =
             if error.message().contains("duplicate") { first_of(&tree, text, &span) } else { String::new() };
-        report.error(span, error.message().replace('\n', ", "), mend);
+        report.syntax(span, error.message().replace('\n', ", "), mend);
     }
     let config = read(&tree, text, &report, base);
     let (found, masked, _) = report.into_parts();
@@ -129,7 +129,7 @@ pub fn for_upstream(
 ) -> Result<Config, Problems> {
     let UpstreamAddress::Http { host, port } = upstream;
     let host = if host.contains(':') { format!("[{host}]") } else { host.to_string() };
-    let listen = match listen {
+    let listen_text = match listen {
         ListenAddress::Tcp(address) => address.to_string(),
         ListenAddress::Unix(path) => format!("unix:{}", path.display()),
     };
@@ -137,9 +137,12 @@ pub fn for_upstream(
         "[server]\nlisten = [{}]\n[session]\nsecrets = [\"file:secret.key\"]\n\
          store = {{ type = \"sled\", path = \"sessions\" }}\n[login.password]\nusers = \"users.toml\"\n\
          [management]\nlisten = false\n[[routes]]\npath = \"/\"\nupstream = [\"http://{host}:{port}\"]\n",
-        toml::Value::String(listen),
+        toml::Value::String(listen_text),
     );
-    parse(&text, "these settings", state).map(|loaded| loaded.config)
+    let mut config = parse(&text, "these settings", state)?.config;
+    // As given: a relative socket path belongs to the working folder here, not to `state`, and need not be UTF-8.
+    config.server.listen = vec![listen.clone()];
+    Ok(config)
 }
 
 /// Reads every section. After an error the result is of no use but for more problems.
@@ -173,7 +176,18 @@ fn first_of(tree: &Spanned<DeTable<'_>>, text: &str, span: &Range<usize>) -> Str
     let mut last = None;
     last_key(tree.get_ref(), key, span.start, &mut last);
     let place = |at| format!("it stands first in line {}: take one out", line_of(text, at));
-    last.map_or_else(|| "take one out".into(), place)
+    // Of a repeated table the tree keeps the second place only: look for the same header line.
+    let header = line_around(text, span.start);
+    let same = || {
+        text.match_indices(header).map(|(at, _)| at).find(|at| header.starts_with('[') && at + 1 < span.start)
+    };
+    last.or_else(same).map_or_else(|| "take one out".into(), place)
+}
+
+/// The line that `at` stands in, without spaces around it.
+fn line_around(text: &str, at: usize) -> &str {
+    let start = text.get(..at).and_then(|t| t.rfind('\n')).map_or(0, |n| n + 1);
+    text.get(start..).and_then(|t| t.lines().next()).unwrap_or_default().trim()
 }
 
 /// The last place before `end` where a key is called `key`.
@@ -195,18 +209,28 @@ fn last_key(table: &DeTable<'_>, key: &str, end: usize, last: &mut Option<usize>
     }
 }
 
-/// A line about secrets that is broken TOML never reaches the reader, which would mask it: unless it only refers to a file or
-/// the environment, it is not shown.
-fn mask_secret_lines(text: &str, report: &Report) {
+/// Masks what stands behind a key like `secret` or `secrets` where the reader cannot: under a misspelt key, and, when `broken`, in
+/// text that is no TOML. Only a line that merely refers to a file or the environment, in a file that parses, is shown.
+fn mask_secrets(text: &str, broken: bool, report: &Report) {
     let mut at = 0;
+    let mut open = false;
     for line in text.split_inclusive('\n') {
         let refers = line.contains("file:") || line.contains("env:");
-        if line.trim_start().starts_with("secret")
-            && !refers
-            && let Some(equals) = line.find('=')
-        {
-            report.mask(at + equals + 1..at + line.trim_end().len());
+        let from = if open { Some(0) } else { secret_value(line, broken) };
+        if let Some(from) = from {
+            let value = line.get(from..).unwrap_or_default();
+            if broken || !refers {
+                report.mask(at + from..at + line.trim_end().len());
+            }
+            open = !value.contains(']') && (open || value.contains('['));
         }
         at += line.len();
     }
+}
+
+/// Where the value begins in a line with a key like `secrets`; `broken` does without the equals sign.
+fn secret_value(line: &str, broken: bool) -> Option<usize> {
+    let after = line.find("secret")? + "secret".len();
+    let rest = line.get(after..)?.trim_start_matches(['s', '"', '\'', ' ', '\t']);
+    (broken || rest.starts_with('=')).then(|| line.len() - rest.trim_start_matches(['=', ' ']).len())
 }

@@ -17,12 +17,19 @@ pub(super) struct Report {
     found: RefCell<Vec<Found>>,
     masked: RefCell<Vec<Range<usize>>>,
     known: RefCell<BTreeSet<String>>,
+    broken: RefCell<BTreeSet<usize>>,
 }
 
 impl Report {
     /// Notes an error at `span`.
     pub(super) fn error(&self, span: Range<usize>, what: impl Into<String>, mend: impl Into<String>) {
         self.push(span, what.into(), mend.into(), Severity::Error);
+    }
+
+    /// Notes broken TOML. What the parser puts in its place is a guess, so nothing more is said of it.
+    pub(super) fn syntax(&self, span: Range<usize>, what: impl Into<String>, mend: impl Into<String>) {
+        self.push(span.clone(), what.into(), mend.into(), Severity::Error);
+        self.broken.borrow_mut().insert(span.start);
     }
 
     /// Notes something that works but is less safe than it could be.
@@ -41,6 +48,9 @@ impl Report {
     }
 
     fn push(&self, span: Range<usize>, what: String, mend: String, severity: Severity) {
+        if span.start > 0 && self.broken.borrow().contains(&span.start) {
+            return;
+        }
         let mend = Some(mend).filter(|m| !m.is_empty());
         self.found.borrow_mut().push(Found { span, what, mend, severity });
     }

@@ -59,7 +59,7 @@ fn one(entry: &Field<'_>, base: &Path) -> Option<Secret> {
             return None;
         }
     };
-    found.and_then(judged).map_err(|refusal| entry.error(refusal.what, refusal.mend)).ok()
+    found.and_then(|bytes| judged(&bytes)).map_err(|refusal| entry.error(refusal.what, refusal.mend)).ok()
 }
 
 /// Why a secret is refused, in words that do not contain it.
@@ -106,9 +106,9 @@ fn from_env(name: &str) -> Result<Zeroizing<Vec<u8>>, Refusal> {
 }
 
 /// The secret in `bytes`: base64url text (RFC 4648 section 5, no padding) as `fluidgate secret` prints it, else the bytes as they are.
-fn judged(bytes: Zeroizing<Vec<u8>>) -> Result<Secret, Refusal> {
+fn judged(bytes: &[u8]) -> Result<Secret, Refusal> {
     const MEND: &str = "use what `fluidgate secret` prints";
-    let text = std::str::from_utf8(&bytes).ok().map(str::trim);
+    let text = std::str::from_utf8(bytes).ok().map(str::trim);
     if let Some(text) = text {
         let lower = Zeroizing::new(text.to_ascii_lowercase());
         if SAMPLE_WORDS.iter().any(|word| lower.contains(word)) {

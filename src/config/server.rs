@@ -166,6 +166,13 @@ fn networks(field: &Field<'_>) -> Vec<IpNet> {
                 format!("write \"{}\" if the whole network is meant, or the address alone", net.trunc());
             entry.error(format!("{text:?} has bits set behind the network's length"), mend);
         }
+        if let IpNet::V6(v6) = net
+            && v6.prefix_len() >= 96
+            && v6.addr().to_ipv4_mapped().is_some()
+        {
+            entry
+                .error(format!("{text:?} can never match: such addresses count as IPv4"), "write it as IPv4");
+        }
         if net.prefix_len() == 0 {
             let mend = "name the addresses of your proxies: anyone can claim any address and scheme";
             entry.warn(format!("{text:?} trusts every client as a proxy"), mend);

@@ -229,6 +229,18 @@ fn a_repeated_key_names_the_first() {
 }
 
 #[test]
+fn a_repeated_table_names_the_first() {
+    let problems =
+        checked(&with(&format!("[proxy]\nmax_idle = 1\n[proxy]\nmax_idle = 2\n{ROUTE}"))).unwrap_err();
+    assert!(problems.to_string().contains("it stands first in line 5"), "{problems}");
+}
+
+#[test]
+fn a_value_that_is_no_toml_is_one_problem() {
+    only(&with(&format!("[server]\nworkers = \n{ROUTE}")), "6:11: ");
+}
+
+#[test]
 fn a_problem_shows_its_place_its_line_and_the_mend() {
     let shown = checked(&with(&format!("[server]\nlistne = 1\n{ROUTE}"))).unwrap_err().to_string();
     assert!(shown.starts_with("gateway.toml:6:1: unknown key \"listne\" in `server`\n"), "{shown}");
@@ -290,8 +302,18 @@ fn a_literal_secret_is_refused_and_never_shown() {
         "[\"hunter2",
         "{ a = \"hunter2\" }",
         "[\"hunter2\", \"file:secret.key\"]",
+        "[\n  \"hunter2\n]",
+        "[\"file:a\", \"hunter2",
     ] {
         let problems = checked(&with(ROUTE).replace("[\"file:secret.key\"]", line)).unwrap_err();
+        assert!(!format!("{problems}{problems:?}").contains("hunter2"), "{line}: {problems}");
+    }
+}
+
+#[test]
+fn a_literal_secret_under_a_misspelt_key_is_not_shown() {
+    for line in ["secret = [\"hunter2\"]", "\"secrets\" [\"hunter2\"]", "x = { secrets = [\"hunter2\" }"] {
+        let problems = checked(&format!("[session]\n{line}\n{ROUTE}")).unwrap_err();
         assert!(!format!("{problems}{problems:?}").contains("hunter2"), "{line}: {problems}");
     }
 }
@@ -353,8 +375,8 @@ fn the_settings_of_protect_pass_the_same_checks() {
     let upstream = upstream_address("http://[::1]:3000").unwrap();
     let listen = ListenAddress::Tcp("127.0.0.1:0".parse().unwrap());
     let config = for_upstream(&upstream, &listen, folder.path()).unwrap();
-    assert_eq!(config.server.listen, [listen.clone()]);
-    assert_eq!(config.gateway.routes[0].upstream, [upstream.clone()]);
+    assert_eq!(config.server.listen, std::slice::from_ref(&listen));
+    assert_eq!(config.gateway.routes[0].upstream, std::slice::from_ref(&upstream));
     assert_eq!(config.management, None);
     assert!(for_upstream(&upstream, &listen, &folder.path().join("none")).is_err());
 }
@@ -387,6 +409,13 @@ fn show(text: &str) {
 }
 
 proptest! {
+    #[test]
+    fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        let folder = TempDir::new().unwrap();
+        fs::write(folder.path().join("gateway.toml"), bytes).unwrap();
+        prop_assert!(load(&folder.path().join("gateway.toml")).is_err());
+    }
+
     #[test]
     fn no_text_panics(text in "\\PC*|[\\x00-\\x7f\u{e9}\u{200b}]*") {
         show(&text);
