@@ -60,6 +60,7 @@ impl Front {
         let front_pool = pool.clone();
         tokio::task::spawn_local(async move {
             while let Ok((stream, _)) = listener.accept().await {
+                stream.set_nodelay(true).unwrap();
                 let (pool, upstream, report) = (front_pool.clone(), upstream.clone(), report.clone());
                 let service = service_fn(move |request: Request<Incoming>| {
                     let (pool, upstream, report) = (pool.clone(), upstream.clone(), report.clone());
