@@ -20,7 +20,6 @@ pub struct LiveSession {
     account: Arc<Account>,
     created_at: Timestamp,
     absolute_at: Timestamp,
-    idle_millis: u64,
     credential: [u8; 16],
     last_seen_at: AtomicU64,
     /// When the last activity went to the writer, in seconds since creation.
@@ -31,13 +30,12 @@ pub struct LiveSession {
 
 impl LiveSession {
     /// The session of `record`, which belongs to `account`.
-    pub(crate) fn new(id: StoredId, record: &Record, account: Arc<Account>, idle_timeout: Duration) -> Self {
+    pub(crate) fn new(id: StoredId, record: &Record, account: Arc<Account>) -> Self {
         Self {
             id,
             account,
             created_at: record.created_at,
             absolute_at: record.absolute_at,
-            idle_millis: u64::try_from(idle_timeout.as_millis()).unwrap_or(u64::MAX),
             credential: record.credential,
             last_seen_at: AtomicU64::new(record.last_seen_at.as_millis()),
             touched_after: AtomicU32::new(seconds(record.last_seen_at.since(record.created_at))),
@@ -129,7 +127,7 @@ impl LiveSession {
     }
 
     fn idle_timeout(&self) -> Duration {
-        Duration::from_millis(self.idle_millis)
+        self.account.idle_timeout
     }
 }
 
@@ -147,6 +145,8 @@ pub(crate) struct Account {
     pub(crate) user: Box<str>,
     /// What the directory says of the user now; `None` once they are gone.
     pub(crate) subject: ArcSwapOption<Subject>,
+    /// The same for all; it stands here and not in each session to keep those small.
+    idle_timeout: Duration,
     sessions: Mutex<Sessions>,
 }
 
@@ -158,10 +158,11 @@ struct Sessions {
 }
 
 impl Account {
-    pub(crate) fn new(user: &str, subject: Option<Subject>) -> Self {
+    pub(crate) fn new(user: &str, subject: Option<Subject>, idle_timeout: Duration) -> Self {
         Self {
             user: user.into(),
             subject: ArcSwapOption::from_pointee(subject),
+            idle_timeout,
             sessions: Mutex::new(Sessions::default()),
         }
     }

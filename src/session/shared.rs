@@ -29,7 +29,7 @@ pub(crate) struct Shared {
 impl Shared {
     pub(crate) fn new(limits: Limits, not_before: Timestamp) -> Self {
         Self {
-            table: Table::default(),
+            table: Table::new(limits.idle_timeout),
             counters: Counters::default(),
             limits,
             owed: AtomicUsize::new(0),
@@ -58,7 +58,7 @@ impl Shared {
             if account.subject.load().is_none() {
                 account.subject.store(subject().map(Arc::new));
             }
-            let session = Arc::new(LiveSession::new(id, record, account, self.limits.idle_timeout));
+            let session = Arc::new(LiveSession::new(id, record, account));
             // An account can be retired between the two steps; the table then makes a new one.
             if self.table.insert(&session) {
                 return session;

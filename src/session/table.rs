@@ -9,21 +9,31 @@ use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use crate::base::clock::Timestamp;
 use crate::base::identity::Subject;
 use crate::session::id::StoredId;
 use crate::session::live::{Account, LiveSession};
 
-#[derive(Default)]
 pub(crate) struct Table {
     sessions: papaya::HashSet<Entry, BuildHasherDefault<IdHasher>>,
     accounts: papaya::HashMap<Box<str>, Arc<Account>>,
     /// Sessions by the minute of their earliest possible end.
     due: Mutex<BTreeMap<u64, Vec<Arc<LiveSession>>>>,
+    idle_timeout: Duration,
 }
 
 impl Table {
+    pub(crate) fn new(idle_timeout: Duration) -> Self {
+        Self {
+            sessions: papaya::HashSet::default(),
+            accounts: papaya::HashMap::default(),
+            due: Mutex::default(),
+            idle_timeout,
+        }
+    }
+
     pub(crate) fn find(&self, id: &StoredId) -> Option<Arc<LiveSession>> {
         self.sessions.pin().get(id).map(|entry| Arc::clone(&entry.0))
     }
@@ -38,7 +48,7 @@ impl Table {
         match accounts.get(user) {
             Some(account) => Arc::clone(account),
             None => {
-                let fresh = Arc::new(Account::new(user, subject()));
+                let fresh = Arc::new(Account::new(user, subject(), self.idle_timeout));
                 Arc::clone(accounts.get_or_insert(user.into(), fresh))
             }
         }

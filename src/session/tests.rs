@@ -2,6 +2,7 @@
 
 mod hot_path;
 mod rig;
+mod size;
 mod start;
 mod sweep;
 mod verbs;

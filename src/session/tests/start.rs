@@ -193,3 +193,32 @@ fn bad_secrets_cookies_and_limits_refuse_to_start() {
         assert!(refused.to_string().contains("session."), "{refused}");
     }
 }
+
+#[tokio::test]
+#[ignore = "a measurement: cargo test --lib session::tests::start -- --ignored --nocapture"]
+async fn two_thousand_logins_a_second_are_made_durable() {
+    let (folder, clock) = (tempfile::tempdir().unwrap(), ManualClock::new(START));
+    let (manager, _) = open(&sled(folder.path()), &clock);
+    let local = tokio::task::LocalSet::new();
+    let started = std::time::Instant::now();
+    local
+        .run_until(async {
+            let clients: Vec<_> = (0..64)
+                .map(|_| {
+                    let (manager, clock) = (Arc::clone(&manager), clock.clone());
+                    tokio::task::spawn_local(async move {
+                        for _ in 0..200 {
+                            log_in(&manager, &clock).await;
+                        }
+                    })
+                })
+                .collect();
+            for client in clients {
+                client.await.unwrap();
+            }
+        })
+        .await;
+    let each_second = 12_800.0 / started.elapsed().as_secs_f64();
+    println!("{each_second:.0} durable logins per second");
+    assert!(each_second > 2_000.0);
+}
