@@ -50,10 +50,10 @@ pub(super) fn read(
 fn one(mut section: Section<'_>, server: &Server) -> Option<(RouteSettings, Range<usize>)> {
     let named = section.take("name");
     let host = section.take("host").map(|f| host(&f));
-    let path_field = section.require("path", "path = \"/\" takes all of a host");
-    let path = path_field.as_ref().and_then(|f| path(f, &server.prefix));
-    let upstream =
-        section.require("upstream", "upstream = [\"http://127.0.0.1:3000\"]").map(|f| upstream(&f, server));
+    let path_field = section.take("path");
+    let path = path_field.as_ref().map_or(Some("/".to_owned()), |f| path(f, &server.prefix));
+    let upstream_field = section.require("upstream", "upstream = [\"http://127.0.0.1:3000\"]");
+    let upstream = upstream_field.as_ref().map(|f| upstream(f, server));
     let access = section.take("access").map(|f| access(&f));
     let headers = section.take("headers").and_then(|f| headers::read(&f)).unwrap_or(HeaderPreset::Remote);
     let mut flag = |key| section.take(key).and_then(|f| f.boolean()).unwrap_or(false);
@@ -63,7 +63,7 @@ fn one(mut section: Section<'_>, server: &Server) -> Option<(RouteSettings, Rang
     // A part that is wrong has been reported: the route is left out, so that nothing follows from a guess.
     let host = host.map_or(Some(None), |h| h.map(Some))?;
     let access = access.map_or(Some(Access::Authenticated), |a| a)?;
-    let (path, upstream, span) = (path?, upstream?, path_field?.span());
+    let (path, upstream, span) = (path?, upstream?, path_field.or(upstream_field)?.span());
     let name =
         named.as_ref().and_then(name).unwrap_or_else(|| format!("{}{path}", host.as_deref().unwrap_or("*")));
     let route = RouteSettings {

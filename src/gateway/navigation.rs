@@ -48,9 +48,9 @@ pub fn accepts_html(headers: &HeaderMap) -> bool {
 mod tests {
     use super::*;
 
-    fn kind(method: Method, fields: &[(&'static str, &'static str)]) -> RequestKind {
+    fn kind(method: &Method, fields: &[(&'static str, &'static str)]) -> RequestKind {
         let headers = fields.iter().map(|(n, v)| (n.parse().unwrap(), v.parse().unwrap())).collect();
-        RequestKind::of(&method, &headers)
+        RequestKind::of(method, &headers)
     }
 
     #[test]
@@ -58,36 +58,36 @@ mod tests {
         let html = ("accept", "text/html,*/*");
         let navigate = ("sec-fetch-mode", "navigate");
         assert_eq!(
-            kind(Method::GET, &[navigate, ("sec-fetch-dest", "document"), html]),
+            kind(&Method::GET, &[navigate, ("sec-fetch-dest", "document"), html]),
             RequestKind::TopLevelNavigation
         );
         assert_eq!(
-            kind(Method::GET, &[navigate, ("sec-fetch-dest", "iframe"), html]),
+            kind(&Method::GET, &[navigate, ("sec-fetch-dest", "iframe"), html]),
             RequestKind::OtherNavigation
         );
         assert_eq!(
-            kind(Method::POST, &[navigate, ("sec-fetch-dest", "document")]),
+            kind(&Method::POST, &[navigate, ("sec-fetch-dest", "document")]),
             RequestKind::OtherNavigation
         );
         for mode in ["cors", "no-cors", "same-origin", "websocket"] {
-            assert_eq!(kind(Method::GET, &[("sec-fetch-mode", mode), html]), RequestKind::Fetch, "{mode}");
+            assert_eq!(kind(&Method::GET, &[("sec-fetch-mode", mode), html]), RequestKind::Fetch, "{mode}");
         }
-        assert_eq!(kind(Method::GET, &[("sec-fetch-dest", "serviceworker"), html]), RequestKind::Fetch);
+        assert_eq!(kind(&Method::GET, &[("sec-fetch-dest", "serviceworker"), html]), RequestKind::Fetch);
     }
 
     #[test]
     fn without_fetch_metadata_accept_decides_and_never_the_user_agent() {
         assert_eq!(
-            kind(Method::GET, &[("accept", "application/xhtml+xml, text/html;q=0.9")]),
+            kind(&Method::GET, &[("accept", "application/xhtml+xml, text/html;q=0.9")]),
             RequestKind::TopLevelNavigation
         );
         assert_eq!(
-            kind(Method::GET, &[("accept", "*/*"), ("user-agent", "Mozilla/5.0 Chrome")]),
+            kind(&Method::GET, &[("accept", "*/*"), ("user-agent", "Mozilla/5.0 Chrome")]),
             RequestKind::Fetch
         );
-        assert_eq!(kind(Method::GET, &[("accept", "application/json")]), RequestKind::Fetch);
+        assert_eq!(kind(&Method::GET, &[("accept", "application/json")]), RequestKind::Fetch);
         assert_eq!(
-            kind(Method::GET, &[("accept", "text/html"), ("upgrade", "websocket")]),
+            kind(&Method::GET, &[("accept", "text/html"), ("upgrade", "websocket")]),
             RequestKind::Fetch
         );
     }

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use crate::support::gateway::{Setup, TestGateway};
+use crate::support::gateway::Setup;
 use crate::support::upstream::TestUpstream;
 
 fn open(upstream: &TestUpstream) -> Setup {
@@ -173,7 +173,10 @@ fn a_dead_upstream_is_502_and_the_gateway_lives_on() {
 #[test]
 fn an_upstream_that_never_answers_is_504() {
     let upstream = TestUpstream::with(|_, _| Ok(true));
-    let gateway = open(&upstream).sections("[proxy]\nresponse_timeout = \"1s\"\n").start();
-    assert_eq!(gateway.browser().fetch("/").status, 504);
-    let _: &TestGateway = &gateway;
+    let gateway = open(&upstream).start();
+    let mut wire = gateway.wire();
+    wire.send(format!("GET / HTTP/1.1\r\nHost: {}\r\n\r\n", gateway.address()));
+    upstream.next();
+    gateway.advance(std::time::Duration::from_secs(61));
+    assert_eq!(wire.receive().unwrap().status, 504);
 }

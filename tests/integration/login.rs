@@ -16,7 +16,7 @@ fn a_person_is_sent_to_login_logs_in_and_lands_on_the_page_first_asked_for() {
     let sent = browser.open("/wiki?page=2");
     let page = browser.open(sent.location());
     assert_eq!(page.status, 200);
-    assert!(page.text().contains("value=\"/wiki?page=2\""), "the form carries the target");
+    assert_eq!(page.form_field("return_to"), "/wiki?page=2");
     let back = browser.log_in_with("ada", PASSWORD, "/wiki?page=2");
     assert_eq!((back.status, back.location()), (303, "/wiki?page=2"));
     assert_eq!(back.header("cache-control"), Some("no-store"));
@@ -70,13 +70,7 @@ fn a_browser_that_says_nothing_of_the_origin_needs_the_token_of_its_own_page() {
     let mut old = gateway.browser();
     let form = [("username", "ada"), ("password", PASSWORD)];
     assert_eq!(old.post("/_auth/login", &[], &form).status, 403);
-    let page = old.request("GET", "/_auth/login", &[("Accept", "text/html")], b"").text();
-    let token = page
-        .split("name=\"token\" value=\"")
-        .nth(1)
-        .and_then(|rest| rest.split('"').next())
-        .expect("a token")
-        .to_owned();
+    let token = old.request("GET", "/_auth/login", &[("Accept", "text/html")], b"").form_field("token");
     let with_token = [("username", "ada"), ("password", PASSWORD), ("token", token.as_str())];
     assert_eq!(
         gateway.browser().post("/_auth/login", &[], &with_token).status,
@@ -90,11 +84,9 @@ fn a_browser_that_says_nothing_of_the_origin_needs_the_token_of_its_own_page() {
 fn several_tabs_can_log_in_at_once() {
     let gateway = TestGateway::protecting(&TestUpstream::start());
     let mut browser = gateway.browser();
-    let token = |page: String| {
-        page.split("name=\"token\" value=\"").nth(1).unwrap().split('"').next().unwrap().to_owned()
-    };
-    let first = token(browser.request("GET", "/_auth/login", &[("Accept", "text/html")], b"").text());
-    let second = token(browser.request("GET", "/_auth/login", &[("Accept", "text/html")], b"").text());
+    let mut token =
+        || browser.request("GET", "/_auth/login", &[("Accept", "text/html")], b"").form_field("token");
+    let (first, second) = (token(), token());
     for token in [first, second] {
         let form = [("username", "ada"), ("password", PASSWORD), ("token", token.as_str())];
         assert_eq!(browser.post("/_auth/login", &[], &form).status, 303);
@@ -162,7 +154,8 @@ fn odd_forms_are_4xx_without_a_session() {
     let site = ("Sec-Fetch-Site", "same-origin");
     let form = ("Content-Type", "application/x-www-form-urlencoded");
     let good = format!("username=ada&password={}", PASSWORD.replace(' ', "+"));
-    let cases: [(&str, &str, &[(&str, &str)], Vec<u8>, u16); 9] = [
+    type Case<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)], Vec<u8>, u16);
+    let cases: [Case<'_>; 9] = [
         ("GET", "/_auth/login?username=ada&password=secret", &[site], vec![], 400),
         (
             "POST",
@@ -211,9 +204,7 @@ fn credentials_never_reach_the_log_or_a_location() {
     browser.log_in("ada");
     let (_, cookie) = browser.session_cookie().unwrap();
     browser.open("/?token=hunter2secret");
-    let log = gateway.file("access.log");
-    gateway.stop();
-    let log = fs::read_to_string(log).unwrap();
+    let log = gateway.stop_and_read("access.log");
     assert_eq!(log.lines().count(), 4);
     for secret in ["hunter2secret", PASSWORD, cookie.as_str()] {
         assert!(!log.contains(secret), "{log}");
@@ -230,23 +221,8 @@ fn a_return_target_stays_on_this_origin_for_every_known_payload() {
     let mut browser = gateway.browser();
     for line in lines {
         let payload = String::from_utf8_lossy(line);
-        let page = browser
-            .request(
-                "GET",
-                &format!("/_auth/login?return_to={}", percent(line)),
-                &[("Accept", "text/html")],
-                b"",
-            )
-            .text();
-        let target =
-            page.split("name=\"return_to\" value=\"").nth(1).expect("a target").split('"').next().unwrap();
-        let target = target
-            .replace("&amp;", "&")
-            .replace("&#x27;", "'")
-            .replace("&#x2f;", "/")
-            .replace("&quot;", "\"")
-            .replace("&lt;", "<")
-            .replace("&gt;", ">");
+        let path = format!("/_auth/login?return_to={}", percent(line));
+        let target = browser.request("GET", &path, &[("Accept", "text/html")], b"").form_field("return_to");
         let goes = base.join(&target).unwrap();
         assert_eq!(goes.origin(), base.origin(), "{payload} leads to {goes}");
         assert!(!target.starts_with("//") && !target.starts_with("/\\"), "{payload} leads to {target}");

@@ -1,6 +1,5 @@
 //! Starting, stopping, and the example configuration.
 
-use std::fs;
 use std::io::Write;
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
@@ -47,10 +46,8 @@ fn there_is_one_access_log_line_per_request() {
     ada.open("/x?secret=1");
     ada.log_in("ada");
     ada.open("/y");
-    let log = gateway.file("access.log");
-    gateway.stop();
-    let lines: Vec<serde_json::Value> =
-        fs::read_to_string(log).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let log = gateway.stop_and_read("access.log");
+    let lines: Vec<serde_json::Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let told: Vec<_> = lines
         .iter()
         .map(|line| {

@@ -2,7 +2,7 @@
 
 use crate::support::gateway::{Setup, TestGateway};
 use crate::support::upstream::TestUpstream;
-use crate::support::wire::{Wire, WireResponse};
+use crate::support::wire::{Wire, WireResponse, unescaped};
 
 fn has_page_headers(response: &WireResponse) {
     let policy = response.header("content-security-policy").expect("a policy");
@@ -58,7 +58,7 @@ fn what_a_client_sent_is_escaped_when_it_is_shown_again() {
 fn the_assets_a_page_names_are_there_and_may_be_kept() {
     let gateway = TestGateway::protecting(&TestUpstream::start());
     let mut browser = gateway.browser();
-    let page = browser.open("/_auth/login").text();
+    let page = unescaped(&browser.open("/_auth/login").text());
     let names: Vec<_> =
         page.split("/_auth/assets/").skip(1).map(|rest| rest.split('"').next().unwrap().to_owned()).collect();
     assert!(!names.is_empty());

@@ -40,8 +40,8 @@ pub struct Setup {
     pub session: String,
     pub store: &'static str,
     pub secrets: String,
-    folder: Arc<TempDir>,
-    clock: ManualClock,
+    pub folder: Arc<TempDir>,
+    pub clock: ManualClock,
 }
 
 impl Setup {
@@ -85,7 +85,7 @@ impl Setup {
         private_file(&folder.join("users.toml"), &USERS);
         let text = format!(
             "[server]\nlisten = [\"127.0.0.1:0\"]\nworkers = 2\n{}\n[session]\nsecrets = {}\nstore = {}\n{}\n\
-             [login.password]\nusers = \"users.toml\"\n[login.password.hashing]\nmemory_kib = 64\niterations = 1\n\
+             [login.password]\nusers = \"users.toml\"\n[login.password.hashing]\nmemory_kib = 1024\niterations = 1\n\
              [management]\nlisten = \"127.0.0.1:0\"\n[access_log]\ntarget = \"access.log\"\n{}\n{}",
             self.server, self.secrets, self.store, self.session, self.sections, self.routes
         );
@@ -127,10 +127,6 @@ impl TestGateway {
         self.clock.advance(span);
     }
 
-    pub fn folder(&self) -> &Path {
-        self.folder.path()
-    }
-
     pub fn file(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
@@ -138,6 +134,12 @@ impl TestGateway {
     /// Stops as SIGTERM does.
     pub fn stop(mut self) -> Ended {
         self.running.take().map(Running::stop).unwrap()
+    }
+
+    /// Stops, and answers the text of a file of the state folder as it is then.
+    pub fn stop_and_read(mut self, name: &str) -> String {
+        assert_eq!(self.running.take().map(Running::stop), Some(Ended::Clean));
+        fs::read_to_string(self.file(name)).unwrap()
     }
 
     /// Stops, and starts again in the same folder and at the same moment with the setup that `change` makes of the ordinary one.
@@ -170,7 +172,7 @@ fn private_file(path: &Path, text: &str) {
 
 /// ada (staff), bob (nobody's member), and zoë, whose name and groups need encoding. The hashes are as cheap as they can be.
 static USERS: LazyLock<String> = LazyLock::new(|| {
-    let cheap = Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::new(64, 1, 1, None).unwrap());
+    let cheap = Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::new(1024, 1, 1, None).unwrap());
     let hash = cheap.hash_password(PASSWORD.as_bytes()).unwrap().to_string();
     format!(
         "[users.ada]\npassword = \"{hash}\"\nname = \"Ada Lovelace\"\nemail = \"ada@example.com\"\ngroups = [\"staff\", \"wiki\"]\n\

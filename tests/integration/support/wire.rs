@@ -126,6 +126,14 @@ impl WireResponse {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
+    /// The value of the form field `name`, as a browser reads it.
+    pub fn form_field(&self, name: &str) -> String {
+        let text = self.text();
+        let value =
+            text.split(&format!("name=\"{name}\" value=\"")).nth(1).and_then(|rest| rest.split('"').next());
+        unescaped(value.unwrap_or_else(|| panic!("no field {name} in {text}")))
+    }
+
     pub fn json(&self) -> serde_json::Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|e| panic!("{e} in {:?}", self.text()))
     }
@@ -133,4 +141,11 @@ impl WireResponse {
     pub fn location(&self) -> &str {
         self.header("location").unwrap_or_else(|| panic!("no Location in {self:?}"))
     }
+}
+
+/// Undoes HTML escaping.
+pub fn unescaped(html: &str) -> String {
+    let entities =
+        [("&#x2f;", "/"), ("&#x27;", "'"), ("&quot;", "\""), ("&lt;", "<"), ("&gt;", ">"), ("&amp;", "&")];
+    entities.iter().fold(html.to_owned(), |text, (entity, plain)| text.replace(entity, plain))
 }
