@@ -9,11 +9,12 @@ use tokio::sync::oneshot;
 
 use crate::base::clock::{Clock, Timestamp};
 use crate::base::identity::Subject;
-use crate::base::secret::{Random, RandomError};
+use crate::base::secret::Random;
 use crate::session::cookie::{CookieCodec, NotGenuine, Presented};
 use crate::session::counters::{Counters, EndReason, Rejection, add_one};
 use crate::session::id::{StoredId, Token};
 use crate::session::live::LiveSession;
+use crate::session::outcome::{Activity, CleanReport, Created, Managed, SessionError, StoreHealth};
 use crate::session::record::{MAX_USER, Origin, Record};
 use crate::session::shared::Shared;
 use crate::session::writer::{Command, Order, Queue, Reply};
@@ -21,101 +22,16 @@ use crate::web::cookie;
 
 /// Most cookies of our name that one request gets checked (S23).
 const MAX_TRIES: usize = 8;
-/// Sessions the clean-up looks at before it lets others run.
-const CLEAN_BATCH: usize = 1000;
-
-/// Whether a request keeps its session from idling out (S16).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Activity {
-    /// It does.
-    Counts,
-    /// It does not: polling, health checks.
-    Ignored,
-}
-
-/// What [`SessionManager::manage`] found.
-#[derive(Debug, Default)]
-pub struct Managed {
-    /// The live session of the request; `None` for an anonymous one.
-    pub session: Option<Arc<LiveSession>>,
-    /// What the response must carry: a removal, or the cookie under the newest key. At most one (S24).
-    pub set_cookie: Option<HeaderValue>,
-    /// Why a presented cookie opened nothing; `None` when none was presented or one was good.
-    pub rejected: Option<Rejection>,
-}
-
-/// A fresh session and the cookie that carries it.
-#[derive(Debug)]
-pub struct Created {
-    /// The `Set-Cookie` value.
-    pub set_cookie: HeaderValue,
-    /// The session.
-    pub session: Arc<LiveSession>,
-}
-
-/// Why something could not be done to a session.
-#[derive(Debug, thiserror::Error)]
-pub enum SessionError {
-    /// The store cannot be written: answer 503 with Retry-After.
-    #[error("the session store cannot be written now")]
-    StoreUnavailable,
-    /// The session is over in memory, and will be deleted from the store once that works again.
-    #[error("the session has ended, but the store has not acknowledged it yet")]
-    NotDurable,
-    /// No random bytes.
-    #[error(transparent)]
-    Random(#[from] RandomError),
-    /// The id exists already: the generator is broken.
-    #[error("a fresh session id was taken already")]
-    IdTaken,
-    /// The user's name is empty or too long for a record.
-    #[error("a user name must have 1 to {MAX_USER} bytes")]
-    UserName,
-    /// The manager has been closed.
-    #[error("sessions are closed: the program is ending")]
-    Closed,
-}
-
-/// What one clean-up did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CleanReport {
-    /// When it began.
-    pub started_at: Timestamp,
-    /// How long it took.
-    pub took: Duration,
-    /// Sessions whose moment had come.
-    pub examined: usize,
-    /// Sessions removed.
-    pub removed: usize,
-}
-
-/// A session with what only the store knows of it, for the list a user sees.
-#[derive(Clone, Debug)]
-pub struct SessionDetails {
-    /// The session.
-    pub session: Arc<LiveSession>,
-    /// Where its login came from.
-    pub origin: Origin,
-}
-
-/// Whether the store does its work.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StoreHealth {
-    /// Why it does not; `None` while it does.
-    pub fault: Option<String>,
-    /// Endings that it has not acknowledged yet.
-    pub owed: usize,
-}
 
 /// Sessions of one gateway. Shared by all workers as an `Arc`.
 pub struct SessionManager {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     cookies: CookieCodec,
     queue: Queue,
-    clock: Arc<dyn Clock>,
+    pub(super) clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
     touch_period: Duration,
-    last_clean: arc_swap::ArcSwapOption<CleanReport>,
+    pub(super) last_clean: arc_swap::ArcSwapOption<CleanReport>,
 }
 
 impl SessionManager {
@@ -224,114 +140,6 @@ impl SessionManager {
         self.shared.table.find(id).filter(|session| self.shared.over(session, now).is_none())
     }
 
-    /// Removes what has expired, in bounded batches.
-    ///
-    /// # Errors
-    /// When the store could not be written: everything due has ended in memory all the same.
-    pub async fn clean(&self, now: Timestamp) -> Result<CleanReport, SessionError> {
-        let (mut examined, mut removed, mut outcome) = (0, 0, Ok(()));
-        loop {
-            let due = self.shared.table.take_due(now, CLEAN_BATCH);
-            examined += due.len();
-            let last = due.len() < CLEAN_BATCH;
-            let ids = self.end_what_is_over(due, now);
-            removed += ids.len();
-            if !ids.is_empty() {
-                outcome = outcome.and(self.forget(ids).await);
-            }
-            if last {
-                break;
-            }
-            tokio::task::yield_now().await;
-        }
-        self.shared.table.prune_accounts();
-        let report = CleanReport { started_at: now, took: self.clock.now().since(now), examined, removed };
-        self.last_clean.store(Some(Arc::new(report)));
-        outcome.map(|()| report)
-    }
-
-    /// What the last clean-up did; `None` before the first.
-    pub fn last_clean(&self) -> Option<CleanReport> {
-        self.last_clean.load().as_deref().copied()
-    }
-
-    /// The live sessions of `user`, oldest first.
-    pub fn sessions_of(&self, user: &str, now: Timestamp) -> Vec<Arc<LiveSession>> {
-        let sessions =
-            self.shared.table.known_account(user).map(|account| account.sessions()).unwrap_or_default();
-        sessions.into_iter().filter(|session| self.shared.over(session, now).is_none()).collect()
-    }
-
-    /// The same with what only the store knows.
-    ///
-    /// # Errors
-    /// When the store cannot be read.
-    pub async fn details_of(&self, user: &str, now: Timestamp) -> Result<Vec<SessionDetails>, SessionError> {
-        let sessions = self.sessions_of(user, now);
-        let ids = sessions.iter().map(|session| session.stored_id()).collect();
-        let mut records = self.ask(|reply| Command::Read(ids, reply)).await?.into_iter().peekable();
-        let details = sessions.into_iter().map(|session| {
-            // The writer answers in the order it was asked, leaving out what it did not find.
-            let record = records.next_if(|(id, _)| *id == session.stored_id());
-            SessionDetails { session, origin: record.map(|(_, record)| record.origin).unwrap_or_default() }
-        });
-        Ok(details.collect())
-    }
-
-    /// All live sessions, in no order. For administration: the cost grows with all of them.
-    pub fn all_sessions(&self, now: Timestamp) -> Vec<Arc<LiveSession>> {
-        let sessions = self.shared.table.all_sessions();
-        sessions.into_iter().filter(|session| self.shared.over(session, now).is_none()).collect()
-    }
-
-    /// Ends every session that began at or before `now`, without deleting record by record (S35).
-    ///
-    /// # Errors
-    /// When that could not be made durable; in memory everything has ended all the same.
-    pub async fn end_all(&self, now: Timestamp) -> Result<usize, SessionError> {
-        self.shared.not_before.fetch_max(now.as_millis(), Ordering::AcqRel);
-        let ended = self.shared.table.all_sessions();
-        let count = ended
-            .iter()
-            .filter(|session| session.created_at() <= now)
-            .filter(|s| s.ended().is_none())
-            .count();
-        let outcome = self.ask(|reply| Command::NotBefore(now, reply)).await;
-        // Open streams ask the session itself; the records go with the next clean-ups.
-        for session in ended.into_iter().filter(|session| session.created_at() <= now) {
-            self.shared.over(&session, now);
-        }
-        outcome.map(|()| count)
-    }
-
-    /// After a reload of the user directory: every session sees its user as they are now; sessions of users who are gone, or
-    /// whose credential is another than the one that opened the session, end (S33). Memory has changed when this returns; the
-    /// future resolves, with the number of ended sessions, once that is durable.
-    ///
-    /// # Errors
-    /// As [`SessionManager::destroy`].
-    pub fn refresh_subjects(
-        &self,
-        subject_of: &dyn Fn(&str) -> Option<Subject>,
-    ) -> impl Future<Output = Result<usize, SessionError>> + Send + use<'_> {
-        let accounts = self.shared.table.all_accounts();
-        let ids = accounts
-            .iter()
-            .flat_map(|account| self.refresh(&account.user, subject_of(&account.user)))
-            .collect();
-        self.forget_all(ids)
-    }
-
-    /// The same for one user. A login calls it after `create` with what the directory says by then, which closes the gap
-    /// between checking a password and a reload that changed it.
-    ///
-    /// # Errors
-    /// As [`SessionManager::destroy`].
-    pub async fn refresh_subject(&self, user: &str, subject: Option<Subject>) -> Result<usize, SessionError> {
-        let ids = self.refresh(user, subject);
-        self.forget_all(ids).await
-    }
-
     /// The `Set-Cookie` value that removes the cookie, with every attribute it was set with (S21).
     pub fn removal_cookie(&self, secure: bool) -> HeaderValue {
         self.cookies.removal(secure)
@@ -397,46 +205,11 @@ impl SessionManager {
         Managed { session: None, set_cookie: Some(self.cookies.removal(secure)), rejected: Some(rejection) }
     }
 
-    /// Ends those of `due` that are over, files the others anew, and gives the ids of the ended ones.
-    fn end_what_is_over(&self, due: Vec<Arc<LiveSession>>, now: Timestamp) -> Vec<StoredId> {
-        let mut ids = Vec::new();
-        for session in due {
-            if self.shared.over(&session, now).is_none() {
-                self.shared.table.file(&session);
-            } else if self.shared.table.find(&session.stored_id()).is_some() {
-                // Those not in the table any more were deleted when they ended.
-                self.shared.table.remove(&session);
-                ids.push(session.stored_id());
-            }
-        }
-        ids
-    }
-
-    fn refresh(&self, user: &str, subject: Option<Subject>) -> Vec<StoredId> {
-        let Some(account) = self.shared.table.known_account(user) else { return Vec::new() };
-        let (credential, reason) = match &subject {
-            Some(subject) => (Some(subject.credential), EndReason::CredentialChange),
-            None => (None, EndReason::UserGone),
-        };
-        account.subject.store(subject.map(Arc::new));
-        let sessions = account.sessions();
-        let ended = sessions.iter().filter(|session| Some(session.credential()) != credential.as_ref());
-        ended.filter(|session| self.shared.end(session, reason)).map(|session| session.stored_id()).collect()
-    }
-
-    async fn forget_all(&self, ids: Vec<StoredId>) -> Result<usize, SessionError> {
-        let count = ids.len();
-        if count > 0 {
-            self.forget(ids).await?;
-        }
-        Ok(count)
-    }
-
-    async fn forget(&self, ids: Vec<StoredId>) -> Result<(), SessionError> {
+    pub(super) async fn forget(&self, ids: Vec<StoredId>) -> Result<(), SessionError> {
         self.ask(|reply| Command::Forget(ids, reply)).await
     }
 
-    async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, SessionError> {
+    pub(super) async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, SessionError> {
         let (reply, answer) = oneshot::channel();
         self.queue.commands.send(command(reply)).map_err(|_| SessionError::Closed)?;
         answer.await.map_err(|_| SessionError::Closed)?

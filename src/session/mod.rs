@@ -19,20 +19,21 @@ pub mod lifetime;
 mod live;
 mod manager;
 mod open;
+mod outcome;
 pub mod record;
 mod shared;
 pub mod store;
 mod sweeper;
 mod table;
+mod upkeep;
 mod writer;
 
 pub use self::counters::{Counters, EndReason, Rejection};
 pub use self::id::StoredId;
 pub use self::live::LiveSession;
-pub use self::manager::{
-    Activity, CleanReport, Created, Managed, SessionDetails, SessionError, SessionManager, StoreHealth,
-};
+pub use self::manager::SessionManager;
 pub use self::open::{OpenError, OpenReport};
+pub use self::outcome::{Activity, CleanReport, Created, Managed, SessionDetails, SessionError, StoreHealth};
 pub use self::record::Origin;
 pub use self::sweeper::sweep_forever;
 

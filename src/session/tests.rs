@@ -1,6 +1,7 @@
 //! The session layer as the gateway uses it: cookies in, cookies out, a clock that is moved by hand.
 
 mod hot_path;
+mod kill;
 mod rig;
 mod size;
 mod start;

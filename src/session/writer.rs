@@ -18,7 +18,7 @@ use crate::base::identity::Subject;
 use crate::session::counters::{EndReason, add_one};
 use crate::session::id::StoredId;
 use crate::session::live::LiveSession;
-use crate::session::manager::SessionError;
+use crate::session::outcome::SessionError;
 use crate::session::record::Record;
 use crate::session::shared::Shared;
 use crate::session::store::{Change, Outcome, SessionStore, StoreError};
@@ -213,7 +213,7 @@ impl Writer {
     }
 
     fn fail(&mut self, error: &StoreError) -> SessionError {
-        self.failing = Some(Instant::now());
+        self.failing.get_or_insert_with(Instant::now);
         add_one(&self.shared.counters.store_errors);
         tracing::error!(%error, "the session store failed; no new logins until it can be opened again");
         self.shared.fault.store(Some(Arc::new(error.to_string())));
@@ -233,8 +233,12 @@ impl Writer {
         });
         let recovered =
             recovered.and_then(|_| if stray.is_empty() { Ok(Vec::new()) } else { self.store.commit(&stray) });
+        let recovered = recovered.and_then(|_| match shared.not_before() {
+            moment if moment > self.store.not_before() => self.store.set_not_before(moment),
+            _ => Ok(()),
+        });
         match recovered {
-            Ok(_) => {
+            Ok(()) => {
                 self.failing = None;
                 self.owed.clear();
                 self.shared.owed.store(0, Ordering::Relaxed);

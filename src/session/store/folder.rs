@@ -58,10 +58,13 @@ impl Folder {
         if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
             File::open(parent).and_then(|parent| parent.sync_all()).map_err(io)?;
         }
-        let mut name = path.as_os_str().to_owned();
-        name.push(".lock");
-        let lock =
-            OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(name).map_err(io)?;
+        let lock = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(beside(path, ".lock"))
+            .map_err(io)?;
         match lock.try_lock() {
             Ok(()) => Ok(Self { path: path.into(), _lock: lock }),
             Err(fs::TryLockError::WouldBlock) => Err(SledError::InUse { path: path.into() }),
@@ -160,6 +163,13 @@ impl Folder {
         File::open(&self.path)?.sync_all()?;
         File::open(self.path.join("db"))
     }
+}
+
+/// The file next to `folder` that is called like it plus `suffix`; a trailing slash in the settings changes nothing.
+pub(super) fn beside(folder: &Path, suffix: &str) -> PathBuf {
+    let mut name = folder.components().as_path().as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
 }
 
 /// Panics on the opener's thread become an error with a better text; every other panic prints as before.

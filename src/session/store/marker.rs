@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use crate::base::clock::Timestamp;
+use crate::session::store::folder::beside;
 
 const MAGIC: [u8; 8] = *b"FGMARK01";
 const BODY: usize = 8 + 16 + 4 * 8;
@@ -42,9 +43,7 @@ pub(super) struct MarkerFile {
 impl MarkerFile {
     /// Where the marker of the store in `folder` lies: beside it, so that what happens to the folder does not happen to it.
     pub(super) fn path_for(folder: &Path) -> PathBuf {
-        let mut path = folder.as_os_str().to_owned();
-        path.push(".marker");
-        path.into()
+        beside(folder, ".marker")
     }
 
     /// Opens or makes the marker; `None` beside it when it is new or says nothing readable.

@@ -268,6 +268,19 @@ async fn everything_before_a_moment_ends_at_once_and_later_logins_live() {
 }
 
 #[tokio::test]
+async fn everything_ended_while_the_store_failed_stays_ended_after_a_restart() {
+    let rig = Rig::new();
+    let ada = rig.log_in("ada").await;
+    rig.probe.fail(true);
+    assert!(rig.manager.end_all(rig.now()).await.is_err());
+    assert!(!rig.is_in(&ada));
+    rig.probe.fail(false);
+    recovered(&rig).await;
+    let again = Rig::with(&settings(crate::session::StoreSettings::Memory), rig.probe.clone(), &everybody);
+    assert!(!again.is_in(&ada));
+}
+
+#[tokio::test]
 async fn a_closed_manager_refuses_writes_and_goes_on_reading() {
     let rig = Rig::new();
     let ada = rig.log_in("ada").await;

@@ -95,6 +95,15 @@ fn a_second_opening_of_the_same_store_is_refused_clearly_and_the_first_goes_on()
 }
 
 #[test]
+fn a_trailing_slash_is_the_same_store() {
+    let place = Place::new();
+    place.open().commit(&[create(1)]).unwrap();
+    let slashed = PathBuf::from(format!("{}/", place.path().display()));
+    assert_eq!(load(&mut SledStore::open(&slashed, &SystemRandom).unwrap()).0, [id(1)]);
+    assert_eq!(SledStore::latest_moment(&slashed), Timestamp::from_secs(1_000));
+}
+
+#[test]
 fn folder_and_files_are_for_their_owner_only() {
     let place = Place::new();
     let mut store = place.open();

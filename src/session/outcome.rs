@@ -1,0 +1,95 @@
+//! What the session manager's verbs answer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::HeaderValue;
+
+use crate::base::clock::Timestamp;
+use crate::base::secret::RandomError;
+use crate::session::counters::Rejection;
+use crate::session::live::LiveSession;
+use crate::session::record::{MAX_USER, Origin};
+
+/// Whether a request keeps its session from idling out (S16).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Activity {
+    /// It does.
+    Counts,
+    /// It does not: polling, health checks.
+    Ignored,
+}
+
+/// What [`SessionManager::manage`] found.
+#[derive(Debug, Default)]
+pub struct Managed {
+    /// The live session of the request; `None` for an anonymous one.
+    pub session: Option<Arc<LiveSession>>,
+    /// What the response must carry: a removal, or the cookie under the newest key. At most one (S24).
+    pub set_cookie: Option<HeaderValue>,
+    /// Why a presented cookie opened nothing; `None` when none was presented or one was good.
+    pub rejected: Option<Rejection>,
+}
+
+/// A fresh session and the cookie that carries it.
+#[derive(Debug)]
+pub struct Created {
+    /// The `Set-Cookie` value.
+    pub set_cookie: HeaderValue,
+    /// The session.
+    pub session: Arc<LiveSession>,
+}
+
+/// Why something could not be done to a session.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    /// The store cannot be written: answer 503 with Retry-After.
+    #[error("the session store cannot be written now")]
+    StoreUnavailable,
+    /// The session is over in memory, and will be deleted from the store once that works again.
+    #[error("the session has ended, but the store has not acknowledged it yet")]
+    NotDurable,
+    /// No random bytes.
+    #[error(transparent)]
+    Random(#[from] RandomError),
+    /// The id exists already: the generator is broken.
+    #[error("a fresh session id was taken already")]
+    IdTaken,
+    /// The user's name is empty or too long for a record.
+    #[error("a user name must have 1 to {MAX_USER} bytes")]
+    UserName,
+    /// The manager has been closed.
+    #[error("sessions are closed: the program is ending")]
+    Closed,
+}
+
+/// What one clean-up did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CleanReport {
+    /// When it began.
+    pub started_at: Timestamp,
+    /// How long it took.
+    pub took: Duration,
+    /// Sessions whose moment had come.
+    pub examined: usize,
+    /// Sessions removed.
+    pub removed: usize,
+}
+
+/// A session with what only the store knows of it, for the list a user sees.
+#[derive(Clone, Debug)]
+pub struct SessionDetails {
+    /// The session.
+    pub session: Arc<LiveSession>,
+    /// Where its login came from.
+    pub origin: Origin,
+}
+
+/// Whether the store does its work.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoreHealth {
+    /// Why it does not; `None` while it does.
+    pub fault: Option<String>,
+    /// Endings that it has not acknowledged yet.
+    pub owed: usize,
+}
