@@ -1,11 +1,6 @@
 //! The layer table of `src/lib.rs`, enforced: imports point down only, siblings do not import each other.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test stops at what it did not expect"
-)]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops at what it did not expect")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -88,7 +83,9 @@ fn imports_point_down_only_and_siblings_do_not_import_each_other() {
     for file in files {
         let inner = file.strip_prefix(&src).unwrap();
         let module = inner.iter().next().unwrap().to_str().unwrap().trim_end_matches(".rs").to_owned();
-        if module == "lib" || module == "main" {
+        // Tests may reach sideways, as for a permit to forward with.
+        let is_test = inner.iter().any(|part| part == "tests" || part == "tests.rs");
+        if module == "lib" || module == "main" || is_test {
             continue;
         }
         let text = fs::read_to_string(&file).unwrap();

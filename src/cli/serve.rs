@@ -13,7 +13,11 @@ const UNCLEAN: u8 = 3;
 
 /// Starts the gateway of `config`, calls `announce` once it listens, and waits for its end.
 pub(super) fn serve(config: &Config, announce: impl FnOnce(&Running)) -> ExitCode {
-    match app::start(config, Arc::new(SystemClock::default()), Arc::new(SystemRandom)) {
+    // What the gateway writes is its own business; stores that make files of their own follow this.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    // A clock set back between two runs must not give sessions their time again (S19).
+    let clock = SystemClock::starting_at_least(config.session.latest_moment());
+    match app::start(config, Arc::new(clock), Arc::new(SystemRandom)) {
         Ok(running) => {
             announce(&running);
             match running.wait() {

@@ -108,10 +108,16 @@ async fn grant(
     agent: Option<&str>,
     return_to: &ReturnTo,
 ) -> (Reply, Option<&'static str>) {
-    let origin = Origin { address: call.client.address, user_agent: agent.map(Into::into) };
+    let origin = Origin::new(call.client.address, agent);
     let presented = call.managed.session.as_ref();
     match call.gateway.sessions.create(subject, presented, origin, call.client.secure, call.now).await {
         Ok(created) => {
+            // The directory may have changed while the password was checked: a user removed meanwhile ends here.
+            let present = call.gateway.login.subject_of(subject.identity.user(), call.now);
+            if let Err(error) = call.gateway.sessions.refresh_subject(subject.identity.user(), present).await
+            {
+                tracing::error!(request_id = %call.id, %error, "cannot refresh a user's sessions");
+            }
             let reply = respond::see_other(return_to.location());
             (with_cookie(reply, Some(created.set_cookie)), Some("login_granted"))
         }
