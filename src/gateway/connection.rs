@@ -3,6 +3,7 @@
 use http::HeaderMap;
 
 use crate::gateway::Gateway;
+use crate::gateway::recall::Recall;
 use crate::server::Peer;
 use crate::web::forwarded::{ClientView, ConnectionValues};
 
@@ -10,12 +11,17 @@ use crate::web::forwarded::{ClientView, ConnectionValues};
 #[derive(Debug)]
 pub struct Connection {
     values: ConnectionValues,
+    /// What it remembers of its last cookie.
+    pub recall: Recall,
 }
 
 impl Connection {
     /// A connection from `peer`.
     pub fn new(peer: &Peer, gateway: &Gateway) -> Self {
-        Self { values: ConnectionValues::new(peer.address, peer.secure, &gateway.trusted_proxies) }
+        Self {
+            values: ConnectionValues::new(peer.address, peer.secure, &gateway.trusted_proxies),
+            recall: Recall::default(),
+        }
     }
 
     /// Who sent a request with these `headers`.

@@ -13,6 +13,7 @@ pub mod navigation;
 pub mod own_paths;
 pub mod pipeline;
 pub mod privacy;
+pub mod recall;
 pub mod reply;
 pub mod request_id;
 pub mod respond;

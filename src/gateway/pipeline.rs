@@ -88,7 +88,8 @@ async fn walk(
     if let Some(endpoint) = own {
         let call = Call::new(&gateway, client, &normal.host, &request, id, now);
         note.line(|line| line.identity = call.identity());
-        let (reply, reason) = endpoints::answer(call, &endpoint, request).await;
+        // Boxed: it is large and rare, and would make the future of every request as large.
+        let (reply, reason) = Box::pin(endpoints::answer(call, &endpoint, request)).await;
         note.decision("own", reason);
         return reply;
     }
@@ -112,7 +113,8 @@ async fn walk(
     };
 
     // Identify: a live session's user as the directory knows them now, or nobody.
-    let managed = gateway.sessions.manage(request.headers(), client.secure, route.activity, now);
+    let recall = &connection.recall;
+    let managed = recall.manage(&gateway.sessions, request.headers(), client.secure, route.activity, now);
     let identity = managed.session.as_ref().and_then(|session| session.identity());
     note.line(|line| {
         line.identity.clone_from(&identity);
@@ -146,7 +148,7 @@ async fn walk(
     let headers = request.headers_mut();
     hop_by_hop::strip_request(headers);
     gateway.firewall.strip(headers, route.odd_names);
-    gateway.sessions.withhold_cookie(headers);
+    recall.withhold_cookie(&gateway.sessions, headers);
     connection.set_forwarded(&client, headers);
     route.injected.inject(headers, &permit);
 
