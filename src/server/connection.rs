@@ -22,6 +22,7 @@ use crate::server::stall::{Activity, Order};
 use crate::server::watched_io::WatchedIo;
 use crate::server::{Peer, Service};
 use crate::web::body::InboundBody;
+use crate::web::head_watch::HeadFacts;
 
 /// A client's stream.
 pub(super) trait ClientStream: AsyncRead + AsyncWrite + Unpin + 'static {
@@ -99,15 +100,25 @@ struct Served<S: Service> {
     unmarked: Rc<Cell<bool>>,
 }
 
-async fn answer<S: Service>(
+/// Begins at once, not when first polled: hyper may read on for the body before that, and what it reads must not pass for the
+/// facts of a head that went by unseen.
+fn answer<S: Service>(
     served: Rc<Served<S>>,
     request: Request<Incoming>,
+) -> impl Future<Output = Result<Response<AnswerBody<S::Body>>, Infallible>> {
+    served.activity.busy();
+    served.unmarked.set(request.version() < Version::HTTP_11);
+    let facts = served.activity.watch.take();
+    let request = request.map(|body| InboundBody::new(body, Some(Rc::clone(&served.activity.watch))));
+    answer_with(served, request, facts)
+}
+
+async fn answer_with<S: Service>(
+    served: Rc<Served<S>>,
+    request: Request<InboundBody>,
+    facts: Option<HeadFacts>,
 ) -> Result<Response<AnswerBody<S::Body>>, Infallible> {
     let activity = &served.activity;
-    activity.busy();
-    served.unmarked.set(request.version() < Version::HTTP_11);
-    let facts = activity.watch.take();
-    let request = request.map(|body| InboundBody::new(body, Some(Rc::clone(&activity.watch))));
     let mut response = unwinding(|| served.service.call(&served.connection, request, facts))
         .await
         .unwrap_or_else(|Panicked| closing(served.service.panicked()));
