@@ -284,14 +284,7 @@ impl ManagementListener {
         let bound = match address {
             ListenAddress::Tcp(at) => std::net::TcpListener::bind(at)
                 .and_then(|listener| listener.set_nonblocking(true).map(|()| Self::Tcp(listener))),
-            ListenAddress::Unix(path) => {
-                // A socket left over from a killed process would refuse the bind.
-                if std::os::unix::net::UnixStream::connect(path).is_err() {
-                    let _ = std::fs::remove_file(path);
-                }
-                std::os::unix::net::UnixListener::bind(path)
-                    .and_then(|listener| listener.set_nonblocking(true).map(|()| Self::Unix(listener)))
-            }
+            ListenAddress::Unix(path) => server::bind_unix_socket(path).map(Self::Unix),
         };
         bound.map_err(|cause| AppError::Management { address: address.clone(), cause })
     }

@@ -18,7 +18,7 @@ use crate::gateway::reply::{OpenLine, Reply, ReplyBody};
 use crate::gateway::respond::{Failure, closing};
 use crate::gateway::worker::Worker;
 use crate::policy::{Decision, Facts, decide};
-use crate::proxy;
+use crate::proxy::{self, ForwardError};
 use crate::web::body::InboundBody;
 use crate::web::head_watch::HeadFacts;
 use crate::web::hop_by_hop;
@@ -163,7 +163,12 @@ async fn walk(
         }
         Err(error) => {
             let failure = Failure::of_forwarding(&error);
-            tracing::warn!(request_id = %id, route = %route.name, %error, "cannot forward");
+            // What a client broke off is nobody's fault here, and must not fill the log.
+            if matches!(error, ForwardError::RequestBody { .. }) {
+                tracing::debug!(request_id = %id, route = %route.name, %error, "the client broke off");
+            } else {
+                tracing::warn!(request_id = %id, route = %route.name, %error, "cannot forward");
+            }
             note.line(|line| line.reason = Some(failure.code));
             let wants_page =
                 accept.is_some_and(|accept| accepts_html(&HeaderMap::from_iter([(ACCEPT, accept)])));

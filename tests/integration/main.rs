@@ -20,4 +20,5 @@ mod own_pages;
 mod routing;
 mod session_cookie;
 mod session_life;
+mod smuggling;
 mod support;

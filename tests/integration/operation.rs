@@ -86,3 +86,16 @@ fn a_second_gateway_on_the_same_store_is_refused_and_the_first_unharmed() {
     assert!(error.contains("another process") || error.contains("in use"), "{error}");
     assert_eq!(gateway.browser().log_in("ada").status, 303);
 }
+
+#[test]
+fn a_management_address_that_is_somebodys_file_is_refused_and_the_file_stays() {
+    let upstream = TestUpstream::start();
+    let gateway = TestGateway::protecting(&upstream);
+    let mut config = fluidgate::config::load(&gateway.file("gateway.toml")).unwrap().config;
+    let users = gateway.file("users.toml");
+    config.management = Some(fluidgate::server::ListenAddress::Unix(users.clone()));
+    let clock = Arc::new(fluidgate::base::clock::SystemClock::default());
+    let started = fluidgate::app::start(&config, clock, Arc::new(fluidgate::base::secret::SystemRandom));
+    assert!(matches!(started.err(), Some(fluidgate::app::AppError::Management { .. })));
+    assert!(users.is_file());
+}
