@@ -39,6 +39,8 @@ pub enum SledError {
 
 /// The thread that opens sled; panics on it are errors and print nothing.
 const OPENER: &str = "store-opener";
+/// Where files go that are not trusted any more.
+const ASIDE: &str = "damaged";
 /// sled's own page cache. The table holds what requests need; sled is read at start only.
 const CACHE: u64 = 16 * 1024 * 1024;
 
@@ -126,6 +128,24 @@ impl Folder {
             }
         }
         Ok(())
+    }
+
+    /// Moves what is in the folder into its subfolder `damaged`, where the last such files stay for whoever wants to look. Inside,
+    /// because the folder itself may be a mount point.
+    pub(super) fn put_everything_aside(&self) -> io::Result<()> {
+        let aside = self.path.join(ASIDE);
+        match fs::remove_dir_all(&aside) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        DirBuilder::new().mode(0o700).create(&aside)?;
+        for entry in fs::read_dir(&self.path)? {
+            let name = entry?.file_name();
+            if name != ASIDE {
+                fs::rename(self.path.join(&name), aside.join(&name))?;
+            }
+        }
+        File::open(&self.path)?.sync_all()
     }
 
     /// True when there were any.
