@@ -57,9 +57,7 @@ impl Folder {
         let io = |source| SledError::Io { path: path.into(), source };
         DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(io)?;
         fs::set_permissions(path, Permissions::from_mode(0o700)).map_err(io)?;
-        if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-            File::open(parent).and_then(|parent| parent.sync_all()).map_err(io)?;
-        }
+        sync_parent(path).map_err(io)?;
         let lock = OpenOptions::new()
             .write(true)
             .create(true)
@@ -168,7 +166,7 @@ impl Folder {
         Ok(found)
     }
 
-    /// Narrows the modes of sled's files, makes the folder's entries durable, and opens the data file.
+    /// Narrows the modes of sled's files, makes them and the folder's entries durable, and opens the data file.
     fn tidy(&self) -> io::Result<File> {
         for entry in fs::read_dir(&self.path)? {
             let entry = entry?;
@@ -176,6 +174,11 @@ impl Folder {
             match entry.metadata() {
                 Ok(metadata) if metadata.is_file() => {
                     let _ = fs::set_permissions(entry.path(), Permissions::from_mode(0o600));
+                    // sled does not sync its `conf`; without it a power cut leaves a store that does not open.
+                    match File::open(entry.path()).and_then(|file| file.sync_all()) {
+                        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                        _ => {}
+                    }
                 }
                 _ => {}
             }
@@ -183,6 +186,12 @@ impl Folder {
         File::open(&self.path)?.sync_all()?;
         File::open(self.path.join("db"))
     }
+}
+
+/// Makes the name of `path` durable: a file's own sync does not promise that.
+pub(super) fn sync_parent(path: &Path) -> io::Result<()> {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(parent)?.sync_all()
 }
 
 /// The file next to `folder` that is called like it plus `suffix`; a trailing slash in the settings changes nothing.
