@@ -1,5 +1,6 @@
 //! Layer 3: one request, from head to answer. Imports everything below.
 
+pub mod admin;
 pub mod challenge;
 pub mod connection;
 pub mod endpoints;

@@ -230,7 +230,11 @@ impl SessionManager {
 
     pub(super) async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, SessionError> {
         let (reply, answer) = oneshot::channel();
-        self.queue.commands.send(command(reply)).map_err(|_| SessionError::Closed)?;
+        self.send(command(reply))?;
         answer.await.map_err(|_| SessionError::Closed)?
+    }
+
+    pub(super) fn send(&self, command: Command) -> Result<(), SessionError> {
+        self.queue.commands.send(command).map_err(|_| SessionError::Closed)
     }
 }

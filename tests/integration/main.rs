@@ -10,6 +10,7 @@
 )]
 
 mod access;
+mod administration;
 mod forwarding;
 mod identity_headers;
 mod login;
