@@ -38,8 +38,7 @@ pub async fn show<B>(call: &Call<'_>, request: &Request<B>) -> Reply {
     let notice = NOTICES.iter().find(|(word, _)| Some(*word) == named.as_deref()).map(|(_, notice)| *notice);
     let rows = rows(call, &identity, current).await;
     let sessions: Vec<_> = rows.iter().map(Row::view).collect();
-    let token =
-        call.gateway.form_tokens.issue(Binding::Session(current.stored_id().as_bytes()), call.now);
+    let token = call.gateway.form_tokens.issue(Binding::Session(current.stored_id().as_bytes()), call.now);
     let view = AccountView {
         user: identity.user(),
         name: identity.name(),

@@ -71,7 +71,8 @@ impl RouteTarget {
     }
 }
 
-/// The long-lived parts a snapshot refers to.
+/// The long-lived parts a snapshot refers to; a reload keeps them.
+#[derive(Clone)]
 pub struct Parts {
     /// The sessions.
     pub sessions: Arc<SessionManager>,
