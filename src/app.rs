@@ -3,6 +3,8 @@
 //! Threads: workers (one per core) answer requests; one control thread does what is slow or rare (sweeper, management listener,
 //! admin socket, signals, drain); the session store's writer, the hash pool and the access log have threads of their own because they block.
 
+mod reload;
+
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -14,8 +16,9 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
+use self::reload::{FileMark, Reloader};
 use crate::base::clock::Clock;
 use crate::base::secret::{Random, RandomError, Secret};
 use crate::config::Config;
@@ -81,6 +84,7 @@ pub struct Running {
     addresses: Vec<ListenAddress>,
     management: Option<SocketAddr>,
     stop: Option<oneshot::Sender<()>>,
+    reloads: mpsc::UnboundedSender<oneshot::Sender<bool>>,
     control: JoinHandle<Ended>,
 }
 
@@ -102,6 +106,13 @@ impl Running {
     /// Where the management listener listens, when it is on and on TCP.
     pub fn management(&self) -> Option<SocketAddr> {
         self.management
+    }
+
+    /// Reads the configuration and the user file again, as SIGHUP does; waits until that is done. False when something new was
+    /// refused (the old one stays) or the gateway has ended. Not to be called from an asynchronous task.
+    pub fn reload(&self) -> bool {
+        let (done, answer) = oneshot::channel();
+        self.reloads.send(done).is_ok() && answer.blocking_recv().unwrap_or(false)
     }
 
     /// Waits for SIGTERM or SIGINT and the drain that follows.
@@ -127,6 +138,7 @@ pub fn start(config: &Config, clock: Arc<dyn Clock>, random: Arc<dyn Random>) ->
     let listeners = server::bind(&config.server.listen)?;
     let management = config.management.as_ref().map(ManagementListener::bind).transpose()?;
     let log = AccessLog::open(&config.access_log).map_err(AppError::AccessLog)?;
+    let users_seen = FileMark::of(&config.login.users);
     let login = Login::open(&config.login)?;
     for warning in login.warnings() {
         tracing::warn!("{warning}");
@@ -145,7 +157,8 @@ pub fn start(config: &Config, clock: Arc<dyn Clock>, random: Arc<dyn Random>) ->
 
     let secret: &Secret = config.session.secrets.first().ok_or(AppError::NoSecret)?;
     let parts = Parts { sessions: sessions.clone(), login, clock: clock.clone(), random: random.clone() };
-    let snapshot = Arc::new(ArcSwap::from_pointee(Gateway::build(&config.gateway, secret, parts)?));
+    let snapshot = Arc::new(ArcSwap::from_pointee(Gateway::build(&config.gateway, secret, parts.clone())?));
+    let reloader = Reloader::new(config.clone(), parts, snapshot.clone(), users_seen);
     let seed = RequestIdSeed::new(&*random)?;
     let (access_log, log_thread) = log.unzip();
     let (proxy, pool_clock) = (config.proxy, clock.clone());
@@ -158,8 +171,11 @@ pub fn start(config: &Config, clock: Arc<dyn Clock>, random: Arc<dyn Random>) ->
     let addresses = listeners.local_addresses();
     let management_address = management.as_ref().and_then(ManagementListener::address);
     let (stop, stopped) = oneshot::channel();
+    let (reloads, asked) = mpsc::unbounded_channel();
     let control = Control {
         sessions,
+        reloader,
+        asked,
         clock,
         random,
         management,
@@ -172,7 +188,7 @@ pub fn start(config: &Config, clock: Arc<dyn Clock>, random: Arc<dyn Random>) ->
         .name("control".into())
         .spawn(move || control.run(stopped))
         .map_err(AppError::Control)?;
-    Ok(Running { addresses, management: management_address, stop: Some(stop), control: thread })
+    Ok(Running { addresses, management: management_address, stop: Some(stop), reloads, control: thread })
 }
 
 /// What opening the store found is said once, and loudly where sessions were lost.
@@ -212,6 +228,8 @@ fn worker_log(log: Arc<AccessLog>) -> Rc<WorkerLog> {
 /// What the control thread owns.
 struct Control {
     sessions: Arc<SessionManager>,
+    reloader: Reloader,
+    asked: mpsc::UnboundedReceiver<oneshot::Sender<bool>>,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
     management: Option<ManagementListener>,
@@ -243,7 +261,10 @@ impl Control {
             session::sweep_forever(self.sessions.clone(), self.clock, self.random, std::future::pending());
         let sweeper = tokio::task::spawn_local(sweeper);
 
+        // Between two awaits only, so that no reload is left half done.
+        let reloading = tokio::task::spawn_local(self.reloader.run(self.asked));
         wait_for_end(stopped).await;
+        reloading.abort();
         draining.store(true, Ordering::Relaxed);
         tracing::info!(grace = ?self.grace, "draining: no new connections, requests in flight are finished");
         // A second signal does not wait any longer.

@@ -32,6 +32,8 @@ const LARGEST_FILE: u64 = 1024 * 1024;
 /// A checked configuration.
 #[derive(Clone, Debug)]
 pub struct Config {
+    /// The file it was read from, for a reload; `None` when it came from no file.
+    pub source: Option<PathBuf>,
     /// Listeners, workers and limits.
     pub server: crate::server::Settings,
     /// Sessions and their cookie.
@@ -93,7 +95,9 @@ pub fn load(path: &Path) -> Result<Loaded, LoadError> {
         unreadable(format!("line {line} is not UTF-8 text"))
     })?;
     let base = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    Ok(parse(&text, &path.display().to_string(), base)?)
+    let mut loaded = parse(&text, &path.display().to_string(), base)?;
+    loaded.config.source = Some(path.to_owned());
+    Ok(loaded)
 }
 
 /// Checks the configuration in `text`, which messages call `file_name`. Relative paths resolve against `base`.
@@ -167,6 +171,7 @@ fn read<'a>(tree: &'a Spanned<DeTable<'a>>, text: &str, report: &'a Report, base
         routes,
     };
     Config {
+        source: None,
         server: server.settings,
         session,
         login: login.settings,

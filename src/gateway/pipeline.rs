@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use http::header::ACCEPT;
-use http::{HeaderMap, Request, StatusCode};
+use http::{HeaderMap, HeaderValue, Request, StatusCode};
 
 use crate::gateway::challenge;
 use crate::gateway::connection::Connection;
@@ -14,10 +14,10 @@ use crate::gateway::endpoints::{self, Call};
 use crate::gateway::navigation::accepts_html;
 use crate::gateway::own_paths::OwnPath;
 use crate::gateway::privacy;
-use crate::gateway::reply::{OpenLine, Reply, ReplyBody};
+use crate::gateway::reply::{OpenLine, Reply, ReplyBody, SESSION_OVER};
 use crate::gateway::respond::{Failure, closing};
 use crate::gateway::worker::Worker;
-use crate::policy::{Decision, Facts, decide};
+use crate::policy::{Access, Decision, Facts, decide};
 use crate::proxy::{self, ForwardError};
 use crate::web::body::InboundBody;
 use crate::web::head_watch::HeadFacts;
@@ -26,6 +26,7 @@ use crate::web::normalize::normalize;
 use crate::web::route::RouteMatch;
 
 const NOT_UNDERSTOOD: &str = "The request could not be understood.";
+const SIGNED_OUT: &str = "Your session has ended. Sign in again.";
 const NO_ROUTE: &str = "There is nothing at this address.";
 
 /// Answers one request.
@@ -154,10 +155,23 @@ async fn walk(
 
     // Forward: only a permit gets through here.
     let sent = note.started();
-    match proxy::forward(&worker.pool, permit, route.upstream(), request).await {
+    let exchange = proxy::forward(&worker.pool, permit, route.upstream(), request);
+    // On a route that needs a session the exchange lives no longer than that; a public one goes on.
+    let needs_session = route.access != Access::Public;
+    let mut watch = managed.session.as_ref().filter(|_| needs_session).map(|s| worker.streams.watch(s));
+    let answered = match &mut watch {
+        Some(watch) => watch.bound(exchange).await,
+        None => Ok(exchange.await),
+    };
+    let Ok(answered) = answered else {
+        note.line(|line| line.reason = Some(SESSION_OVER));
+        let failure = Failure::new(StatusCode::UNAUTHORIZED, SESSION_OVER, SIGNED_OUT);
+        return closing(failure.reply(&gateway.pages, wants_page(accept), id));
+    };
+    match answered {
         Ok(response) => {
             note.line(|line| line.upstream = sent.map(|sent| sent.elapsed()));
-            let mut reply = response.map(ReplyBody::forwarded);
+            let mut reply = response.map(|body| ReplyBody::forwarded(body, watch));
             privacy::guard(&gateway.sessions, reply.headers_mut(), identity.is_some(), managed.set_cookie);
             reply
         }
@@ -170,11 +184,13 @@ async fn walk(
                 tracing::warn!(request_id = %id, route = %route.name, %error, "cannot forward");
             }
             note.line(|line| line.reason = Some(failure.code));
-            let wants_page =
-                accept.is_some_and(|accept| accepts_html(&HeaderMap::from_iter([(ACCEPT, accept)])));
-            challenge::with_cookie(failure.reply(&gateway.pages, wants_page, id), managed.set_cookie)
+            challenge::with_cookie(failure.reply(&gateway.pages, wants_page(accept), id), managed.set_cookie)
         }
     }
+}
+
+fn wants_page(accept: Option<HeaderValue>) -> bool {
+    accept.is_some_and(|accept| accepts_html(&HeaderMap::from_iter([(ACCEPT, accept)])))
 }
 
 /// The access log line while the request is walked; nothing when the log is off.
