@@ -46,6 +46,8 @@ pub struct Config {
     pub management: Option<crate::server::ListenAddress>,
     /// The access log.
     pub access_log: crate::observe::access_log::Settings,
+    /// The audit log.
+    pub audit_log: crate::observe::audit::Settings,
 }
 
 /// A configuration that can be run.
@@ -153,6 +155,7 @@ fn read<'a>(tree: &'a Spanned<DeTable<'a>>, text: &str, report: &'a Report, base
     let login = login::read(root.section("login"), base);
     let management = server::management(root.section("management"), base, &server.settings.listen);
     let access_log = server::access_log(root.section("access_log"), base);
+    let audit_log = server::audit_log(root.section("audit_log"), base);
     let proxy = server::proxy(root.section("proxy"));
     let routes = routes::read(&mut root, &server, |at| line_of(text, at));
     root.finish();
@@ -163,7 +166,9 @@ fn read<'a>(tree: &'a Spanned<DeTable<'a>>, text: &str, report: &'a Report, base
         clear_site_data: login.clear_site_data,
         routes,
     };
-    Config { server: server.settings, session, login: login.settings, gateway, proxy, management, access_log }
+    let server = server.settings;
+    let login = login.settings;
+    Config { server, session, login, gateway, proxy, management, access_log, audit_log }
 }
 
 fn line_of(text: &str, at: usize) -> usize {
