@@ -10,6 +10,10 @@
 )]
 
 mod access;
+mod anonymous;
+mod audit;
+mod bad_cookies;
+mod cookie_lifetime;
 mod forwarding;
 mod identity_headers;
 mod login;
@@ -18,6 +22,9 @@ mod messages;
 mod operation;
 mod own_pages;
 mod routing;
+mod seed_defects;
+mod seed_mapping;
+mod session_cap;
 mod session_cookie;
 mod session_life;
 mod support;
