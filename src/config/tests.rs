@@ -94,8 +94,17 @@ fn known() -> BTreeSet<String> {
 
 #[test]
 fn every_key_is_in_the_reference_and_in_the_example() {
-    let tables =
-        ["server", "session", "session.cookie", "login", "management", "access_log", "proxy", "routes"];
+    let tables = [
+        "server",
+        "session",
+        "session.cookie",
+        "login",
+        "management",
+        "access_log",
+        "audit_log",
+        "proxy",
+        "routes",
+    ];
     for key in known() {
         assert!(
             tables.contains(&&*key) || DOC.contains(&format!("`{key}`")),
@@ -147,6 +156,7 @@ fn each_problem_has_its_exact_place() {
         (&format!("[management]\nlisten = \"127.0.0.1:8080\"\n{ROUTE}"), "6:10: the management listener has"),
         (&format!("[management]\nlisten = \"10.0.0.1:99\"\n{ROUTE}"), "6:10: the management listener can be"),
         (&format!("[management]\nlisten = true\n{ROUTE}"), "6:10: `management.listen` is of the wrong kind"),
+        (&format!("[audit_log]\ntarget = \"\"\n{ROUTE}"), "6:10: `audit_log.target` is empty"),
         (&format!("[access_log]\nformat = \"jsn\"\n{ROUTE}"), "6:10: \"jsn\" is not a value of"),
         (
             &format!("[login]\nreturn_origins = [\"https://A.example\"]\n{ROUTE}"),

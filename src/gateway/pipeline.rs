@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderValue, Request, StatusCode};
 
 use crate::gateway::challenge;
 use crate::gateway::connection::Connection;
-use crate::gateway::endpoints::{self, Call};
+use crate::gateway::endpoints::{self, BAD_COOKIES, Call, caller, too_many_bad_cookies};
 use crate::gateway::navigation::accepts_html;
 use crate::gateway::own_paths::OwnPath;
 use crate::gateway::privacy;
@@ -115,13 +115,18 @@ async fn walk(
 
     // Identify: a live session's user as the directory knows them now, or nobody.
     let recall = &connection.recall;
-    let managed = recall.manage(&gateway.sessions, request.headers(), client.secure, route.activity, now);
+    let managed = recall.manage(&gateway.sessions, request.headers(), caller(&client), route.activity, now);
     let identity = managed.session.as_ref().and_then(|session| session.identity());
     note.line(|line| {
         line.identity.clone_from(&identity);
         line.route = Some(route.clone());
         line.reason = managed.rejected.map(|rejection| rejection.code());
     });
+    if let Some(after) = managed.retry_after {
+        note.decision("refuse", Some(BAD_COOKIES));
+        let reply = too_many_bad_cookies(after).reply(&gateway.pages, accepts_html(request.headers()), id);
+        return challenge::with_cookie(reply, managed.set_cookie);
+    }
 
     // Decide: the route's rule over the facts, nothing else.
     let permit = match decide(&route.access, &Facts { identity: identity.as_ref() }) {
