@@ -192,15 +192,25 @@ async fn next(hangups: &mut Option<Signal>) {
 
 /// One line per problem, so that each can be found in a log.
 fn refused(error: &ReloadError) {
-    if let ReloadError::Config(LoadError::Invalid(problems)) = error {
-        for problem in problems.list().iter().filter(|problem| problem.severity == Severity::Error) {
-            let mend = problem.mend.as_deref().unwrap_or_default();
-            tracing::error!(line = problem.line, column = problem.column, mend, "{}", problem.what);
+    match error {
+        ReloadError::Config(LoadError::Invalid(problems)) => {
+            for problem in problems.list().iter().filter(|problem| problem.severity == Severity::Error) {
+                let mend = problem.mend.as_deref().unwrap_or_default();
+                tracing::error!(line = problem.line, column = problem.column, mend, "{}", problem.what);
+            }
+            tracing::error!("the new configuration is refused; the old one stays in force");
         }
-        tracing::error!("the new configuration is refused; the old one stays in force");
-        return;
+        ReloadError::Users(LoginError::Content { path, problems }) => {
+            for problem in problems {
+                tracing::error!(file = %path.display(), "{problem}");
+            }
+            tracing::error!("the new user file is refused; the old users stay");
+        }
+        ReloadError::Users(error) => {
+            tracing::error!(%error, "the new user file is refused; the old users stay")
+        }
+        error => tracing::error!(%error, "the new configuration is refused; the old one stays in force"),
     }
-    tracing::error!(%error, "a reload is refused; the old state stays in force");
 }
 
 /// What tells one state of a file from another without reading it.

@@ -48,7 +48,7 @@ fn there_is_one_access_log_line_per_request() {
     ada.open("/y");
     let log = gateway.stop_and_read("access.log");
     let lines: Vec<serde_json::Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let told: Vec<_> = lines
+    let mut told: Vec<_> = lines
         .iter()
         .map(|line| {
             (
@@ -59,15 +59,17 @@ fn there_is_one_access_log_line_per_request() {
             )
         })
         .collect();
+    // Workers hand their lines over in any order.
+    told.sort_unstable();
     assert_eq!(
         told,
         [
-            ("/x", 303, "challenge", None),
             ("/_auth/login", 303, "own", None),
+            ("/x", 303, "challenge", None),
             ("/y", 200, "allow", Some("ada"))
         ]
     );
-    assert_eq!(lines[2]["bytes_out"], 5);
+    assert_eq!(lines.iter().find(|line| line["path"] == "/y").unwrap()["bytes_out"], 5);
     assert!(lines.iter().all(|line| line["request_id"].is_string() && line["client_ip"] == "127.0.0.1"));
 }
 
