@@ -1,7 +1,7 @@
 //! Layer 5: builds everything from a `Config`, runs it, shuts it down in order.
 //!
 //! Threads: workers (one per core) answer requests; one control thread does what is slow or rare (sweeper, management listener,
-//! signals, drain); the session store's writer, the hash pool and the access log have threads of their own because they block.
+//! admin socket, signals, drain); the session store's writer, the hash pool and the access log have threads of their own because they block.
 
 mod reload;
 
@@ -22,6 +22,7 @@ use self::reload::{FileMark, Reloader};
 use crate::base::clock::Clock;
 use crate::base::secret::{Random, RandomError, Secret};
 use crate::config::Config;
+use crate::gateway::admin::{Admin, AdminSocket, AdminSocketError};
 use crate::gateway::management::Management;
 use crate::gateway::request_id::RequestIdSeed;
 use crate::gateway::worker::{GatewayService, Worker};
@@ -49,6 +50,9 @@ pub enum AppError {
         /// Why not.
         cause: io::Error,
     },
+    /// The admin socket could not be made.
+    #[error(transparent)]
+    Admin(#[from] AdminSocketError),
     /// The access log could not be opened.
     #[error("cannot open the access log: {0}")]
     AccessLog(io::Error),
@@ -147,6 +151,9 @@ pub fn start(config: &Config, clock: Arc<dyn Clock>, random: Arc<dyn Random>) ->
         })?
     };
     say_what_was_found(&report);
+    // After the store: its lock says that no other gateway uses this folder.
+    let admin_socket = config.admin_socket.as_deref().map(AdminSocket::bind).transpose()?;
+    let admin = Admin::new(sessions.clone(), login.clone(), clock.clone());
 
     let secret: &Secret = config.session.secrets.first().ok_or(AppError::NoSecret)?;
     let parts = Parts { sessions: sessions.clone(), login, clock: clock.clone(), random: random.clone() };
@@ -172,6 +179,7 @@ pub fn start(config: &Config, clock: Arc<dyn Clock>, random: Arc<dyn Random>) ->
         clock,
         random,
         management,
+        admin: admin_socket.map(|socket| (socket, admin)),
         workers,
         log_thread,
         grace: config.server.grace_period,
@@ -225,6 +233,7 @@ struct Control {
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
     management: Option<ManagementListener>,
+    admin: Option<(AdminSocket, Admin)>,
     workers: Workers,
     log_thread: Option<JoinHandle<()>>,
     grace: Duration,
@@ -247,6 +256,7 @@ impl Control {
             let management = Management::new(self.sessions.clone(), draining.clone());
             tokio::task::spawn_local(listener.serve(management));
         }
+        let admin = self.admin.map(|(socket, admin)| tokio::task::spawn_local(socket.serve(admin)));
         let sweeper =
             session::sweep_forever(self.sessions.clone(), self.clock, self.random, std::future::pending());
         let sweeper = tokio::task::spawn_local(sweeper);
@@ -263,6 +273,11 @@ impl Control {
             () = next_signal() => Ended::Cut,
         };
         sweeper.abort();
+        if let Some(admin) = admin {
+            admin.abort();
+            // Its file is gone when the task is.
+            let _ = admin.await;
+        }
         self.sessions.close().await;
         if let Some(thread) = self.log_thread.filter(|_| ended == Ended::Clean) {
             // Ends when the last worker has let go of the log.
@@ -305,14 +320,7 @@ impl ManagementListener {
         let bound = match address {
             ListenAddress::Tcp(at) => std::net::TcpListener::bind(at)
                 .and_then(|listener| listener.set_nonblocking(true).map(|()| Self::Tcp(listener))),
-            ListenAddress::Unix(path) => {
-                // A socket left over from a killed process would refuse the bind.
-                if std::os::unix::net::UnixStream::connect(path).is_err() {
-                    let _ = std::fs::remove_file(path);
-                }
-                std::os::unix::net::UnixListener::bind(path)
-                    .and_then(|listener| listener.set_nonblocking(true).map(|()| Self::Unix(listener)))
-            }
+            ListenAddress::Unix(path) => server::bind_unix_socket(path).map(Self::Unix),
         };
         bound.map_err(|cause| AppError::Management { address: address.clone(), cause })
     }

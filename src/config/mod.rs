@@ -46,6 +46,8 @@ pub struct Config {
     pub proxy: crate::proxy::Settings,
     /// The management listener; `None` when switched off.
     pub management: Option<crate::server::ListenAddress>,
+    /// Where the admin socket lies; `None` when switched off.
+    pub admin_socket: Option<PathBuf>,
     /// The access log.
     pub access_log: crate::observe::access_log::Settings,
 }
@@ -155,7 +157,8 @@ fn read<'a>(tree: &'a Spanned<DeTable<'a>>, text: &str, report: &'a Report, base
     let server = server::read(root.section("server"), base);
     let session = session::read(root.section("session"), base, &server);
     let login = login::read(root.section("login"), base);
-    let management = server::management(root.section("management"), base, &server.settings.listen);
+    let server::Management { listen: management, admin_socket } =
+        server::management(root.section("management"), base, &server.settings.listen, &session.store);
     let access_log = server::access_log(root.section("access_log"), base);
     let proxy = server::proxy(root.section("proxy"));
     let routes = routes::read(&mut root, &server, |at| line_of(text, at));
@@ -175,6 +178,7 @@ fn read<'a>(tree: &'a Spanned<DeTable<'a>>, text: &str, report: &'a Report, base
         gateway,
         proxy,
         management,
+        admin_socket,
         access_log,
     }
 }

@@ -7,6 +7,7 @@ use http::HeaderMap;
 use ipnet::IpNet;
 
 use crate::gateway::Gateway;
+use crate::gateway::recall::Recall;
 use crate::server::Peer;
 use crate::web::forwarded::{ClientView, ConnectionValues};
 
@@ -15,6 +16,8 @@ use crate::web::forwarded::{ClientView, ConnectionValues};
 pub struct Connection {
     peer: Peer,
     judged: RefCell<Judged>,
+    /// What it remembers of its last cookie.
+    pub recall: Recall,
 }
 
 /// The values, and the very list of proxies they were made with.
@@ -27,7 +30,7 @@ struct Judged {
 impl Connection {
     /// A connection from `peer`.
     pub fn new(peer: &Peer, gateway: &Gateway) -> Self {
-        Self { peer: *peer, judged: RefCell::new(Judged::new(peer, gateway)) }
+        Self { peer: *peer, judged: RefCell::new(Judged::new(peer, gateway)), recall: Recall::default() }
     }
 
     /// Who sent a request with these `headers`. Call it before [`Connection::set_forwarded`] for the same request.

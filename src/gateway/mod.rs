@@ -1,6 +1,7 @@
 //! Layer 3: one request, from head to answer. Imports everything below.
 
 pub mod account;
+pub mod admin;
 pub mod challenge;
 pub mod connection;
 pub mod endpoints;
@@ -15,6 +16,7 @@ pub mod open_streams;
 pub mod own_paths;
 pub mod pipeline;
 pub mod privacy;
+pub mod recall;
 pub mod reply;
 pub mod request_id;
 pub mod respond;

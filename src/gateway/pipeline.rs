@@ -21,7 +21,7 @@ use crate::gateway::reply::{OpenLine, Reply, ReplyBody, SESSION_OVER};
 use crate::gateway::respond::{Failure, closing};
 use crate::gateway::worker::Worker;
 use crate::policy::{Access, Decision, Facts, decide};
-use crate::proxy;
+use crate::proxy::{self, ForwardError};
 use crate::web::body::InboundBody;
 use crate::web::head_watch::HeadFacts;
 use crate::web::hop_by_hop;
@@ -92,7 +92,8 @@ async fn walk(
     if let Some(endpoint) = own {
         let call = Call::new(&gateway, client, &normal.host, &request, id, now);
         note.line(|line| line.identity = call.identity());
-        let (reply, reason) = endpoints::answer(call, &endpoint, request).await;
+        // Boxed: it is large and rare, and would make the future of every request as large.
+        let (reply, reason) = Box::pin(endpoints::answer(call, &endpoint, request)).await;
         note.decision("own", reason);
         return reply;
     }
@@ -116,7 +117,8 @@ async fn walk(
     };
 
     // Identify: a live session's user as the directory knows them now, or nobody.
-    let managed = gateway.sessions.manage(request.headers(), client.secure, route.activity, now);
+    let recall = &connection.recall;
+    let managed = recall.manage(&gateway.sessions, request.headers(), client.secure, route.activity, now);
     let identity = managed.session.as_ref().and_then(|session| session.identity());
     note.line(|line| {
         line.identity.clone_from(&identity);
@@ -150,7 +152,7 @@ async fn walk(
     let headers = request.headers_mut();
     hop_by_hop::strip_request(headers);
     gateway.firewall.strip(headers, route.odd_names);
-    gateway.sessions.withhold_cookie(headers);
+    recall.withhold_cookie(&gateway.sessions, headers);
     connection.set_forwarded(&client, headers);
     route.injected.inject(headers, &permit);
 
@@ -174,7 +176,12 @@ async fn walk(
         }
         Err(error) => {
             let failure = Failure::of_forwarding(&error);
-            tracing::warn!(request_id = %id, route = %route.name, %error, "cannot forward");
+            // What a client broke off is nobody's fault here, and must not fill the log.
+            if matches!(error, ForwardError::RequestBody { .. }) {
+                tracing::debug!(request_id = %id, route = %route.name, %error, "the client broke off");
+            } else {
+                tracing::warn!(request_id = %id, route = %route.name, %error, "cannot forward");
+            }
             note.line(|line| line.reason = Some(failure.code));
             challenge::with_cookie(failure.reply(&gateway.pages, wants_page(accept), id), managed.set_cookie)
         }

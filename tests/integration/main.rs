@@ -11,6 +11,7 @@
 
 mod access;
 mod account;
+mod administration;
 mod forwarding;
 mod identity_headers;
 mod login;
@@ -23,4 +24,5 @@ mod reload;
 mod routing;
 mod session_cookie;
 mod session_life;
+mod smuggling;
 mod support;

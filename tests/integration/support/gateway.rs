@@ -127,6 +127,14 @@ impl TestGateway {
         self.clock.advance(span);
     }
 
+    pub fn clock(&self) -> ManualClock {
+        self.clock.clone()
+    }
+
+    pub fn folder(&self) -> Arc<TempDir> {
+        self.folder.clone()
+    }
+
     pub fn file(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
