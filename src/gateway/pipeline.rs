@@ -2,6 +2,8 @@
 //!
 //! Nothing here takes a lock that another request can hold, waits on a disk, hashes a password, or spawns.
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -12,6 +14,7 @@ use crate::gateway::challenge;
 use crate::gateway::connection::Connection;
 use crate::gateway::endpoints::{self, BAD_COOKIES, Call, caller, too_many_bad_cookies};
 use crate::gateway::navigation::accepts_html;
+use crate::gateway::open_streams::poll_while_live;
 use crate::gateway::own_paths::OwnPath;
 use crate::gateway::privacy;
 use crate::gateway::reply::{OpenLine, Reply, ReplyBody, SESSION_OVER};
@@ -160,15 +163,11 @@ async fn walk(
 
     // Forward: only a permit gets through here.
     let sent = note.started();
-    let exchange = proxy::forward(&worker.pool, permit, route.upstream(), request);
     // On a route that needs a session the exchange lives no longer than that; a public one goes on.
     let needs_session = route.access != Access::Public;
     let mut watch = managed.session.as_ref().filter(|_| needs_session).map(|s| worker.streams.watch(s));
-    let answered = match &mut watch {
-        Some(watch) => watch.bound(exchange).await,
-        None => Ok(exchange.await),
-    };
-    let Ok(answered) = answered else {
+    let mut exchange = pin!(proxy::forward(&worker.pool, permit, route.upstream(), request));
+    let Ok(answered) = poll_fn(|cx| poll_while_live(&mut watch, exchange.as_mut(), cx)).await else {
         note.line(|line| line.reason = Some(SESSION_OVER));
         let failure = Failure::new(StatusCode::UNAUTHORIZED, SESSION_OVER, SIGNED_OUT);
         return closing(failure.reply(&gateway.pages, wants_page(accept), id));
