@@ -12,7 +12,10 @@ request = function()
    return head .. #body .. "\r\n\r\n" .. body
 end
 
-response = function(status) if status ~= 303 then refused = refused + 1 end end
+response = function(status)
+   if status ~= 303 then refused = refused + 1 end
+   if status ~= 303 and refused < 3 then io.stderr:write("login answered ", status, "\n") end
+end
 
 done = function(summary, _, _)
    local e, not_in = summary.errors, 0
