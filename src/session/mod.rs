@@ -11,8 +11,10 @@
 //! the writer thread, which owns the [`store`] and answers once it would survive a power cut. The token is in the cookie only;
 //! table and store know its hash.
 
+mod administration;
 pub mod cookie;
 pub mod counters;
+pub mod export_file;
 pub mod id;
 pub mod keys;
 pub mod lifetime;
@@ -28,6 +30,7 @@ mod table;
 mod upkeep;
 mod writer;
 
+pub use self::administration::ImportReport;
 pub use self::counters::{Counters, EndReason, Rejection};
 pub use self::id::StoredId;
 pub use self::live::LiveSession;

@@ -55,6 +55,12 @@ pub enum SessionError {
     /// The id exists already: the generator is broken.
     #[error("a fresh session id was taken already")]
     IdTaken,
+    /// The list of sessions that were exported or imported cannot be read or written.
+    #[error("the list of exchanged sessions beside the store cannot be used: {0}")]
+    Ledger(String),
+    /// The store would not know after a restart which of the imported sessions had been ended.
+    #[error("this kind of store cannot take sessions in: only the embedded one (sled) can")]
+    NoImport,
     /// The user's name is empty or too long for a record.
     #[error("a user name must have 1 to {MAX_USER} bytes")]
     UserName,

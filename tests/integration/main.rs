@@ -10,14 +10,19 @@
 )]
 
 mod access;
+mod account;
+mod administration;
 mod forwarding;
 mod identity_headers;
 mod login;
 mod logout;
 mod messages;
+mod open_streams;
 mod operation;
 mod own_pages;
+mod reload;
 mod routing;
 mod session_cookie;
 mod session_life;
+mod smuggling;
 mod support;

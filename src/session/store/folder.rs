@@ -27,6 +27,12 @@ pub enum SledError {
         /// What sled said.
         cause: String,
     },
+    /// Others may write the folder, or rename it in the one it stands in.
+    #[error("anyone may change {}, where the session store is: mend it with `chmod go-w {}`", folder.display(), folder.display())]
+    Loose {
+        /// The folder that is too open.
+        folder: PathBuf,
+    },
     /// The file system refused.
     #[error("cannot use the session store {}: {source}", path.display())]
     Io {
@@ -35,6 +41,22 @@ pub enum SledError {
         /// What the file system said.
         source: io::Error,
     },
+}
+
+/// Refuses a folder that everyone may write, and one that stands in such a folder: its records could be exchanged.
+fn refuse_loose(path: &Path) -> Result<(), SledError> {
+    /// Writable by everyone, sticky: only the owner of an entry may rename it, as in /tmp.
+    const STICKY: u32 = 0o1000;
+    let whole = path.canonicalize().map_err(|source| SledError::Io { path: path.into(), source })?;
+    let parent = whole.parent().map(|parent| (parent, STICKY));
+    for (folder, excuse) in [(whole.as_path(), 0)].into_iter().chain(parent) {
+        let found = fs::metadata(folder).map_err(|source| SledError::Io { path: path.into(), source })?;
+        let mode = found.permissions().mode();
+        if mode & 0o002 != 0 && mode & excuse == 0 {
+            return Err(SledError::Loose { folder: folder.into() });
+        }
+    }
+    Ok(())
 }
 
 /// The thread that opens sled; panics on it are errors and print nothing.
@@ -56,7 +78,12 @@ impl Folder {
     pub(super) fn lock(path: &Path) -> Result<Self, SledError> {
         let io = |source| SledError::Io { path: path.into(), source };
         DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(io)?;
-        fs::set_permissions(path, Permissions::from_mode(0o700)).map_err(io)?;
+        // Ours alone, unless it is a folder of somebody's other things, given by mistake.
+        let is_empty = fs::read_dir(path).map_err(io)?.next().is_none();
+        if is_empty || path.join("db").exists() {
+            fs::set_permissions(path, Permissions::from_mode(0o700)).map_err(io)?;
+        }
+        refuse_loose(path)?;
         sync_parent(path).map_err(io)?;
         let lock = OpenOptions::new()
             .write(true)

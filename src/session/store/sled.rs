@@ -11,8 +11,9 @@
 //! atomic batch. A load that does not come to the same summary has lost records, or got old ones back, and drops all of them:
 //! having to log in again is harm enough. Records this build cannot read move to the tree `quarantine`.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
+use std::io;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
 use std::time::Duration;
@@ -23,6 +24,7 @@ use crate::session::id::StoredId;
 use crate::session::record::Record;
 use crate::session::store::folder::Folder;
 pub use crate::session::store::folder::SledError;
+use crate::session::store::ledger::Ledger;
 use crate::session::store::marker::{Marker, MarkerFile};
 use crate::session::store::summary::Summary;
 use crate::session::store::{Change, Distrust, Loaded, Outcome, SessionStore, StoreError};
@@ -35,6 +37,7 @@ const MARKER_LAG: Duration = Duration::from_secs(300);
 /// See the module doc.
 pub struct SledStore {
     folder: Folder,
+    ledger: Ledger,
     marker_file: MarkerFile,
     marker: Marker,
     /// `None` between a failure and the next successful opening.
@@ -67,7 +70,8 @@ impl SledStore {
             MarkerFile::open(&MarkerFile::path_for(folder)).map_err(|error| locked.error(error))?;
         let known = marker.is_some();
         let marker = marker.unwrap_or(Marker { creation_id: fresh_id, ..Marker::default() });
-        let mut store = Self { folder: locked, marker_file, marker, open: None, fresh_id };
+        let ledger = Ledger::beside(folder);
+        let mut store = Self { folder: locked, ledger, marker_file, marker, open: None, fresh_id };
         if !known && !was_there {
             // The marker comes first: a store that nobody has written to yet may be lost without harm.
             store.marker_file.write(&store.marker).map_err(|error| store.folder.error(error))?;
@@ -212,6 +216,14 @@ impl SessionStore for SledStore {
 
     fn not_before(&self) -> Timestamp {
         self.marker.not_before
+    }
+
+    fn exchange(
+        &mut self,
+        sessions: &[(StoredId, Timestamp)],
+        now: Timestamp,
+    ) -> io::Result<Option<HashSet<StoredId>>> {
+        self.ledger.exchange(sessions, now).map(Some)
     }
 }
 

@@ -284,3 +284,21 @@ fn the_marker_tells_the_latest_moment_without_opening_the_store() {
     place.open().commit(&[create(1)]).unwrap();
     assert_eq!(SledStore::latest_moment(&place.path()), Timestamp::from_secs(1_000));
 }
+
+#[test]
+fn a_folder_that_everyone_may_change_is_refused_and_keeps_its_mode() {
+    use std::fs::{Permissions, metadata, set_permissions};
+    use std::os::unix::fs::PermissionsExt;
+    let place = tempfile::tempdir().unwrap();
+    let (shared, store) = (place.path().join("shared"), place.path().join("shared/store"));
+    std::fs::create_dir(&shared).unwrap();
+    std::fs::write(shared.join("other"), "").unwrap();
+    set_permissions(&shared, Permissions::from_mode(0o777)).unwrap();
+    for path in [&shared, &store] {
+        let refused = SledStore::open(path, &SystemRandom).err().expect("refused");
+        assert!(refused.to_string().contains("chmod go-w"), "{refused}");
+    }
+    assert_eq!(metadata(&shared).unwrap().permissions().mode() & 0o7777, 0o777);
+    set_permissions(&shared, Permissions::from_mode(0o1777)).unwrap();
+    assert!(SledStore::open(&store, &SystemRandom).is_ok());
+}
