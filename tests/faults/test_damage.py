@@ -200,13 +200,23 @@ class Damage(FaultTest):
         if ledger.lost:
             self.assertTrue(explained, f"{ledger.lost} sessions are gone without a word:\n{said}")
         # It works: a new login counts, also after one more start.
+        outcome = f"started, {'all' if ledger.lost == KEPT else 'some' if ledger.lost else 'no'} sessions dropped{', and said so' if explained else ''}"
+        cookie = self.log_in_and_restart(said)
+        if self.gateway.status(cookie) == 401 and not explained and DISTRUST in self.gateway.said():
+            # sled read its snapshot and met the damaged place in its log only now. From here on it must hold.
+            outcome += "; at the next start all of them, and said so"
+            cookie = self.log_in_and_restart(said)
+        self.assertEqual(self.gateway.status(cookie), 200, f"a login after the damage was noticed is lost\n{self.gateway.said()}")
+        self.hold(ledger, f"{kind}, later start", may_lose=True)
+        return outcome
+
+    def log_in_and_restart(self, said):
+        """A login, a kill right after it, and a start; gives its cookie."""
         status, cookie, _ = self.gateway.log_in()
         self.assertEqual((status, self.gateway.status(cookie)), (303, 200), said)
         self.gateway.kill()
         self.assertIs(self.gateway.try_to_start(), True, self.gateway.said())
-        self.assertEqual(self.gateway.status(cookie), 200, f"a login after the damage is lost\n{self.gateway.said()}")
-        self.hold(ledger, f"{kind}, second start", may_lose=True)
-        return f"started, {'all' if ledger.lost == KEPT else 'some' if ledger.lost else 'no'} sessions dropped{', and said so' if explained else ''}"
+        return cookie
 
     def test_a_copy_of_store_and_marker_together_is_the_limit_of_what_can_be_noticed(self):
         """Whoever puts back both has put back the whole truth of that day: the page on sessions says to end everything then."""
