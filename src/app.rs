@@ -1,7 +1,8 @@
 //! Layer 5: builds everything from a `Config`, runs it, shuts it down in order.
 //!
 //! Threads: workers (one per core) answer requests; one control thread does what is slow or rare (sweeper, management listener,
-//! admin socket, signals, drain); the session store's writer, the hash pool and the access log have threads of their own because they block.
+//! admin socket, signals, reload, drain); the session store's writer, the hash pool and both logs have threads of their own because
+//! they block.
 
 mod reload;
 

@@ -68,10 +68,12 @@ impl SessionManager {
                 (Ok((_, session)), Some(_)) => {
                     return self.reject(&Refused::of(Rejection::Duplicate, &session), caller, now);
                 }
-                (Err(refused), _) if rejected.as_ref().is_none_or(|worst| worst.why < refused.why) => {
-                    rejected = Some(refused);
+                (Err(refused), _) => {
+                    rejected = Some(match rejected {
+                        Some(before) => before.and(refused),
+                        None => refused,
+                    });
                 }
-                (Err(_), _) => {}
             }
         }
         let Some((presented, session)) = found else {
@@ -226,11 +228,11 @@ impl SessionManager {
 
     fn try_cookie(&self, value: &[u8], now: Timestamp) -> Result<(Presented, Arc<LiveSession>), Refused> {
         let presented = self.cookies.read(value).map_err(|not_genuine| match not_genuine {
-            NotGenuine::Malformed => Refused { why: Rejection::Malformed, id: None },
-            NotGenuine::BadMac => Refused { why: Rejection::BadMac, id: None },
+            NotGenuine::Malformed => Refused::new(Rejection::Malformed, None),
+            NotGenuine::BadMac => Refused::new(Rejection::BadMac, None),
         })?;
         let id = presented.token.stored_id();
-        let session = self.shared.table.find(&id).ok_or(Refused { why: Rejection::Unknown, id: Some(id) })?;
+        let session = self.shared.table.find(&id).ok_or(Refused::new(Rejection::Unknown, Some(id)))?;
         match self.shared.over(&session, now) {
             None => Ok((presented, session)),
             Some(EndReason::Idle | EndReason::Absolute) => Err(Refused::of(Rejection::Expired, &session)),
@@ -244,9 +246,7 @@ impl SessionManager {
         if let Some(trail) = &self.shared.trail {
             trail.rejected(rejection, refused.id.as_ref(), caller.address);
         }
-        // An expired or a doubled cookie is genuine: honest browsers have those.
-        let bad = matches!(rejection, Rejection::Malformed | Rejection::BadMac | Rejection::Unknown);
-        let retry_after = bad.then(|| self.shared.sources.count(caller.address, now)).flatten();
+        let retry_after = refused.bad.then(|| self.shared.sources.count(caller.address, now)).flatten();
         if retry_after.is_some() {
             add_one(&self.shared.counters.throttled);
         }
@@ -273,10 +273,24 @@ impl SessionManager {
 struct Refused {
     why: Rejection,
     id: Option<StoredId>,
+    /// It counts against its source. An expired or a doubled cookie does not: honest browsers have those.
+    bad: bool,
 }
 
 impl Refused {
+    fn new(why: Rejection, id: Option<StoredId>) -> Self {
+        let bad = matches!(why, Rejection::Malformed | Rejection::BadMac | Rejection::Unknown);
+        Self { why, id, bad }
+    }
+
     fn of(why: Rejection, session: &LiveSession) -> Self {
-        Self { why, id: Some(session.stored_id()) }
+        Self::new(why, Some(session.stored_id()))
+    }
+
+    /// Two of one request: the reason that says more, and bad if either is, so that an expired cookie cannot cover forged ones.
+    fn and(self, other: Self) -> Self {
+        let bad = self.bad || other.bad;
+        let telling = if self.why >= other.why { self } else { other };
+        Self { bad, ..telling }
     }
 }

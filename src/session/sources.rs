@@ -73,6 +73,12 @@ impl Sources {
         (window.count > source.budget(self.limit))
             .then(|| WINDOW.saturating_sub(now.since(window.began)).max(Duration::from_secs(1)))
     }
+
+    /// Takes the lock, to show who needs it.
+    #[cfg(test)]
+    pub(crate) fn hold(&self) -> impl Sized + '_ {
+        self.counts.lock().unwrap()
+    }
 }
 
 impl Counts {

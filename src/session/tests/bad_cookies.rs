@@ -1,7 +1,9 @@
 //! How many bad cookies a source may send (S40).
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use super::rig::*;
@@ -55,4 +57,27 @@ async fn expired_cookies_of_honest_browsers_do_not_count() {
         let managed = ask(&rig, &ada.cookie, "192.0.2.1");
         assert_eq!((managed.rejected, managed.retry_after), (Some(Rejection::Expired), None));
     }
+    let cover = format!("{}; __Host-fluidgate=junk", ada.cookie);
+    let told: Vec<_> = (0..=LIMIT).map(|_| ask(&rig, &cover, "192.0.2.1").retry_after.is_some()).collect();
+    assert_eq!(told.iter().filter(|throttled| **throttled).count(), 1, "and do not cover forged ones");
+}
+
+#[tokio::test]
+async fn only_a_bad_cookie_needs_the_lock_around_the_counts() {
+    let rig = Arc::new(limited());
+    let good = rig.log_in("ada").await.cookie;
+    let held = rig.manager.shared.sources.hold();
+    let (done, waiting) = channel();
+    let asking = std::thread::spawn({
+        let rig = Arc::clone(&rig);
+        move || {
+            let found =
+                [good.as_str(), "other=1"].map(|cookie| ask(&rig, cookie, "192.0.2.1").session.is_some());
+            done.send(found).unwrap();
+            ask(&rig, "__Host-fluidgate=junk", "192.0.2.1").rejected
+        }
+    });
+    assert_eq!(waiting.recv_timeout(Duration::from_secs(20)), Ok([true, false]));
+    drop(held);
+    assert_eq!(asking.join().unwrap(), Some(Rejection::Malformed));
 }
