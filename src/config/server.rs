@@ -1,6 +1,6 @@
 //! `[server]`, `[management]`, `[proxy]`, `[access_log]` and `[audit_log]`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -9,11 +9,16 @@ use super::address::{clash, listen_address};
 use super::reader::{Field, Section};
 use crate::observe::{access_log, audit};
 use crate::server::{ListenAddress, Settings};
+use crate::session::StoreSettings;
 
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);
 const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
 const DEFAULT_MANAGEMENT: &str = "127.0.0.1:9091";
+/// The admin socket's name in the folder that the session store lies in.
+const ADMIN_SOCKET: &str = "admin.sock";
+/// sun_path has 108 bytes with its closing zero (unix(7)).
+const MAX_SOCKET_PATH: usize = 107;
 
 /// What `[server]` holds for the listeners and for the gateway.
 pub(super) struct Server {
@@ -42,8 +47,53 @@ pub(super) fn read(mut section: Section<'_>, base: &Path) -> Server {
     Server { settings, trusted_proxies, prefix }
 }
 
-/// `[management]`: an address, or `false` for none.
+/// What `[management]` holds.
+pub(super) struct Management {
+    pub(super) listen: Option<ListenAddress>,
+    pub(super) admin_socket: Option<PathBuf>,
+}
+
+/// `[management]`: an address and the path of a socket, or `false` for none.
 pub(super) fn management(
+    mut section: Section<'_>,
+    base: &Path,
+    public: &[ListenAddress],
+    store: &StoreSettings,
+) -> Management {
+    let admin_socket = admin_socket(&mut section, base, store);
+    Management { listen: management_listener(section, base, public), admin_socket }
+}
+
+/// Beside the session store unless it is set; a store in memory lies nowhere.
+fn admin_socket(section: &mut Section<'_>, base: &Path, store: &StoreSettings) -> Option<PathBuf> {
+    let Some(field) = section.take("admin_socket") else {
+        let StoreSettings::Sled { path } = store else { return None };
+        let path = path.parent()?.join(ADMIN_SOCKET);
+        if path.as_os_str().len() > MAX_SOCKET_PATH {
+            let what = format!("there is no admin socket: the path {} is too long for one", path.display());
+            section.report().warn(
+                section.span(),
+                what,
+                "set `management.admin_socket`, or switch it off with false",
+            );
+            return None;
+        }
+        return Some(path);
+    };
+    if field.as_boolean() == Some(false) {
+        return None;
+    }
+    let text = field.expect("the path of a socket, or false", field.as_text())?;
+    let path = base.join(text);
+    if text.is_empty() || path.as_os_str().len() > MAX_SOCKET_PATH {
+        let mend = format!("a path of 1 to {MAX_SOCKET_PATH} bytes, such as \"/run/fluidgate/admin.sock\"");
+        field.error("`management.admin_socket` is empty or too long for a unix socket", mend);
+        return None;
+    }
+    Some(path)
+}
+
+fn management_listener(
     mut section: Section<'_>,
     base: &Path,
     public: &[ListenAddress],

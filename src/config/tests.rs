@@ -78,6 +78,7 @@ fn the_example_says_the_defaults() {
     assert_eq!(example.login.hashing, least.login.hashing);
     assert_eq!(example.login.throttle, least.login.throttle);
     assert_eq!((example.proxy, example.management), (least.proxy, least.management));
+    assert_eq!(example.admin_socket.unwrap().file_name(), least.admin_socket.unwrap().file_name());
     assert_eq!(example.access_log, least.access_log);
 }
 

@@ -14,7 +14,7 @@ use crate::gateway::navigation::accepts_html;
 use crate::gateway::reply::Reply;
 use crate::gateway::request_id::RequestId;
 use crate::gateway::respond::{self, Failure};
-use crate::gateway::{Gateway, login, logout};
+use crate::gateway::{Gateway, account, login, logout};
 use crate::session::{Activity, Caller, Managed};
 use crate::web::body::InboundBody;
 use crate::web::forwarded::ClientView;
@@ -90,7 +90,9 @@ pub async fn answer(
         "/logout" if read => (with_cookie(logout::ask(&call, &request), cookie), None),
         "/logout" if method == Method::POST => logout::submit(call, request).await,
         "/whoami" if read => (with_cookie(whoami(&call), cookie), None),
-        "/login" | "/logout" => (not_allowed(&call, "GET, HEAD, POST"), Some("method")),
+        account::PATH if read => (with_cookie(account::show(&call, &request).await, cookie), None),
+        account::PATH if method == Method::POST => account::submit(call, request).await,
+        "/login" | "/logout" | account::PATH => (not_allowed(&call, "GET, HEAD, POST"), Some("method")),
         "/whoami" => (not_allowed(&call, "GET, HEAD"), Some("method")),
         _ => match call.gateway.pages.asset(request.uri().path()) {
             Some(asset) if read => (respond::asset(asset.content_type, asset.bytes), None),

@@ -79,10 +79,7 @@ impl SessionManager {
         let Some((presented, session)) = found else {
             return rejected.map_or_else(Managed::default, |refused| self.reject(&refused, caller, now));
         };
-        if activity == Activity::Counts && session.mark_activity(now, self.touch_period) {
-            // Only a closed manager has no writer; memory knows of the activity all the same.
-            let _ = self.queue.touches.send(Arc::clone(&session));
-        }
+        self.mark(&session, activity, now);
         let set_cookie = presented.older_key.then(|| {
             add_one(&self.shared.counters.reissued);
             if let Some(trail) = &self.shared.trail {
@@ -91,6 +88,28 @@ impl SessionManager {
             self.cookies.issue(&presented.token, session.absolute_at().since(now), secure)
         });
         Managed { session: Some(session), set_cookie, ..Managed::default() }
+    }
+
+    /// Another request of a session that [`SessionManager::manage`] found before: judges and marks it alike, and answers whether
+    /// it is still live.
+    pub fn revisit(&self, session: &Arc<LiveSession>, activity: Activity, now: Timestamp) -> bool {
+        let live = self.shared.over(session, now).is_none();
+        if live {
+            self.mark(session, activity, now);
+        }
+        live
+    }
+
+    /// How many cookies of our name the request carries, of any content.
+    pub fn cookies_of_ours(&self, headers: &HeaderMap, secure: bool) -> usize {
+        cookie::values(headers, self.cookies.name(secure).as_bytes()).count()
+    }
+
+    fn mark(&self, session: &Arc<LiveSession>, activity: Activity, now: Timestamp) {
+        if activity == Activity::Counts && session.mark_activity(now, self.touch_period) {
+            // Only a closed manager has no writer; memory knows of the activity all the same.
+            let _ = self.queue.touches.send(Arc::clone(session));
+        }
     }
 
     /// Begins a session for `subject`; resolves once it is durable. `ended`, the session the login was made with, ends in the
@@ -241,8 +260,12 @@ impl SessionManager {
 
     pub(super) async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, SessionError> {
         let (reply, answer) = oneshot::channel();
-        self.queue.commands.send(command(reply)).map_err(|_| SessionError::Closed)?;
+        self.send(command(reply))?;
         answer.await.map_err(|_| SessionError::Closed)?
+    }
+
+    pub(super) fn send(&self, command: Command) -> Result<(), SessionError> {
+        self.queue.commands.send(command).map_err(|_| SessionError::Closed)
     }
 }
 

@@ -11,9 +11,11 @@
 //! the writer thread, which owns the [`store`] and answers once it would survive a power cut. The token is in the cookie only;
 //! table and store know its hash.
 
+mod administration;
 mod cap;
 pub mod cookie;
 pub mod counters;
+pub mod export_file;
 pub mod id;
 pub mod keys;
 pub mod lifetime;
@@ -31,6 +33,7 @@ mod trail;
 mod upkeep;
 mod writer;
 
+pub use self::administration::ImportReport;
 pub use self::cap::{AtLimit, Cap};
 pub use self::counters::{Counters, EndReason, Rejection};
 pub use self::id::StoredId;

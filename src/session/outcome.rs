@@ -74,6 +74,12 @@ pub enum SessionError {
     /// The id exists already: the generator is broken.
     #[error("a fresh session id was taken already")]
     IdTaken,
+    /// The list of sessions that were exported or imported cannot be read or written.
+    #[error("the list of exchanged sessions beside the store cannot be used: {0}")]
+    Ledger(String),
+    /// The store would not know after a restart which of the imported sessions had been ended.
+    #[error("this kind of store cannot take sessions in: only the embedded one (sled) can")]
+    NoImport,
     /// The user has as many sessions as the cap allows, and more are refused: answer 403.
     #[error("the user has as many sessions as the cap allows")]
     AtCap,

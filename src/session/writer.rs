@@ -51,6 +51,10 @@ pub(crate) enum Command {
     Forget(Vec<StoredId>, Reply<()>),
     Read(Vec<StoredId>, Reply<Vec<(StoredId, Record)>>),
     NotBefore(Timestamp, Reply<()>),
+    /// Read the records of all sessions that live at the moment, and remember that they have left.
+    Export(Timestamp, Reply<Vec<(StoredId, Record)>>),
+    /// Remember the sessions, each with its absolute limit, as exchanged; `None` when the store cannot.
+    Exchange(Vec<(StoredId, Timestamp)>, Timestamp, Reply<Option<HashSet<StoredId>>>),
     /// Write every touch that waits.
     Settle(Reply<()>),
     Close(Reply<()>),
@@ -141,6 +145,12 @@ impl Writer {
                 }
                 Command::NotBefore(moment, reply) => {
                     let _ = reply.send(self.store.set_not_before(moment).map_err(|error| self.fail(&error)));
+                }
+                Command::Export(now, reply) => {
+                    let _ = reply.send(self.export(now));
+                }
+                Command::Exchange(sessions, now, reply) => {
+                    let _ = reply.send(self.exchange(&sessions, now));
                 }
                 _ => {}
             }
@@ -280,6 +290,33 @@ impl Writer {
             }
         }
         Ok(found)
+    }
+
+    /// Sessions enter the table on this thread only, so that nothing begins between the first record read and the last.
+    fn export(&mut self, now: Timestamp) -> Result<Vec<(StoredId, Record)>, SessionError> {
+        let mut live: Vec<_> = self.shared.table.all_sessions();
+        live.retain(|session| self.shared.over(session, now).is_none());
+        live.sort_by_key(|session| session.stored_id());
+        let ids: Vec<_> = live.iter().map(|session| session.stored_id()).collect();
+        let mut records = self.read(&ids)?;
+        let mut live = live.into_iter();
+        for (id, record) in &mut records {
+            // Both are in the same order; memory knows of activity that has not been written yet.
+            if let Some(session) = live.find(|session| session.stored_id() == *id) {
+                record.last_seen_at = record.last_seen_at.max(session.last_seen_at());
+            }
+        }
+        let leaving: Vec<_> = records.iter().map(|(id, record)| (*id, record.absolute_at)).collect();
+        self.exchange(&leaving, now)?;
+        Ok(records)
+    }
+
+    fn exchange(
+        &mut self,
+        sessions: &[(StoredId, Timestamp)],
+        now: Timestamp,
+    ) -> Result<Option<HashSet<StoredId>>, SessionError> {
+        self.store.exchange(sessions, now).map_err(|error| SessionError::Ledger(error.to_string()))
     }
 }
 

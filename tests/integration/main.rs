@@ -10,6 +10,8 @@
 )]
 
 mod access;
+mod account;
+mod administration;
 mod anonymous;
 mod audit;
 mod bad_cookies;
@@ -19,12 +21,15 @@ mod identity_headers;
 mod login;
 mod logout;
 mod messages;
+mod open_streams;
 mod operation;
 mod own_pages;
+mod reload;
 mod routing;
 mod seed_defects;
 mod seed_mapping;
 mod session_cap;
 mod session_cookie;
 mod session_life;
+mod smuggling;
 mod support;
