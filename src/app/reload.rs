@@ -173,11 +173,14 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
         ("session.idle_timeout", old.session.idle_timeout != new.session.idle_timeout),
         ("session.store", old.session.store != new.session.store),
         ("session.cookie", old.session.cookie != new.session.cookie),
+        ("session.max_per_user", old.session.cap != new.session.cap),
+        ("session.max_bad_cookies", old.session.max_bad_cookies != new.session.max_bad_cookies),
         ("login.password.users", old.login.users != new.login.users),
         ("login.password.hashing", old.login.hashing != new.login.hashing),
         ("login.throttle", old.login.throttle != new.login.throttle),
         ("management", old.management != new.management),
         ("access_log", old.access_log != new.access_log),
+        ("audit_log", old.audit_log != new.audit_log),
         ("proxy", old.proxy != new.proxy),
     ];
     differs.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()
