@@ -1,7 +1,8 @@
 //! Layer 5: builds everything from a `Config`, runs it, shuts it down in order.
 //!
 //! Threads: workers (one per core) answer requests; one control thread does what is slow or rare (sweeper, management listener,
-//! admin socket, signals, drain); the session store's writer, the hash pool and the access log have threads of their own because they block.
+//! admin socket, signals, reload, drain); the session store's writer, the hash pool and both logs have threads of their own because
+//! they block.
 
 mod reload;
 
@@ -29,6 +30,7 @@ use crate::gateway::worker::{GatewayService, Worker};
 use crate::gateway::{Gateway, GatewayError, Parts};
 use crate::login::{Login, LoginError};
 use crate::observe::access_log::{AccessLog, WorkerLog};
+use crate::observe::audit::{AuditLog, AuditThread};
 use crate::proxy::UpstreamPool;
 use crate::server::{self, BindError, ListenAddress, Workers};
 use crate::session::{self, OpenError, OpenReport, SessionManager};
@@ -56,6 +58,9 @@ pub enum AppError {
     /// The access log could not be opened.
     #[error("cannot open the access log: {0}")]
     AccessLog(io::Error),
+    /// The audit log could not be opened.
+    #[error("cannot open the audit log: {0}")]
+    AuditLog(io::Error),
     /// The user file could not be read.
     #[error(transparent)]
     Login(#[from] LoginError),
@@ -139,6 +144,8 @@ pub fn start(config: &Config, clock: Arc<dyn Clock>, random: Arc<dyn Random>) ->
     let management = config.management.as_ref().map(ManagementListener::bind).transpose()?;
     let log = AccessLog::open(&config.access_log).map_err(AppError::AccessLog)?;
     let users_seen = FileMark::of(&config.login.users);
+    let audit = AuditLog::open(&config.audit_log, clock.clone()).map_err(AppError::AuditLog)?;
+    let (audit, audit_thread) = audit.unzip();
     let login = Login::open(&config.login)?;
     for warning in login.warnings() {
         tracing::warn!("{warning}");
@@ -146,9 +153,8 @@ pub fn start(config: &Config, clock: Arc<dyn Clock>, random: Arc<dyn Random>) ->
     let now = clock.now();
     let (sessions, report) = {
         let directory = login.clone();
-        SessionManager::open(&config.session, clock.clone(), random.clone(), &move |user| {
-            directory.subject_of(user, now)
-        })?
+        let subject_of = move |user: &str| directory.subject_of(user, now);
+        SessionManager::open_audited(&config.session, clock.clone(), random.clone(), &subject_of, audit)?
     };
     say_what_was_found(&report);
     // After the store: its lock says that no other gateway uses this folder.
@@ -182,6 +188,7 @@ pub fn start(config: &Config, clock: Arc<dyn Clock>, random: Arc<dyn Random>) ->
         admin: admin_socket.map(|socket| (socket, admin)),
         workers,
         log_thread,
+        audit_thread,
         grace: config.server.grace_period,
     };
     let thread = std::thread::Builder::new()
@@ -236,6 +243,7 @@ struct Control {
     admin: Option<(AdminSocket, Admin)>,
     workers: Workers,
     log_thread: Option<JoinHandle<()>>,
+    audit_thread: Option<AuditThread>,
     grace: Duration,
 }
 
@@ -279,6 +287,9 @@ impl Control {
             let _ = admin.await;
         }
         self.sessions.close().await;
+        if let Some(thread) = self.audit_thread {
+            let _ = tokio::task::spawn_blocking(move || thread.finish()).await;
+        }
         if let Some(thread) = self.log_thread.filter(|_| ended == Ended::Clean) {
             // Ends when the last worker has let go of the log.
             let _ = tokio::task::spawn_blocking(move || thread.join()).await;

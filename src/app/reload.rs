@@ -15,6 +15,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::oneshot;
 use tokio::time::MissedTickBehavior;
 
+use crate::base::clock::Timestamp;
 use crate::config::{self, Config, LoadError, Severity};
 use crate::gateway::{Gateway, GatewayError, Parts};
 use crate::login::LoginError;
@@ -48,6 +49,8 @@ pub(super) struct Reloader {
     snapshot: Arc<ArcSwap<Gateway>>,
     /// The user file as it was when it was last read, or refused.
     users_seen: Option<FileMark>,
+    /// Users who expired up to here have lost their sessions.
+    refreshed_at: Timestamp,
 }
 
 impl Reloader {
@@ -58,7 +61,8 @@ impl Reloader {
         snapshot: Arc<ArcSwap<Gateway>>,
         users_seen: Option<FileMark>,
     ) -> Self {
-        Self { config, parts, snapshot, users_seen }
+        let refreshed_at = parts.clock.now();
+        Self { config, parts, snapshot, users_seen, refreshed_at }
     }
 
     /// Reloads on SIGHUP, when `asked` (the answer says whether everything could be used), and when the user file has changed.
@@ -78,7 +82,7 @@ impl Reloader {
                 () = next(&mut hangups) => {
                     self.everything().await;
                 }
-                _ = polls.tick() => self.users_if_changed().await,
+                _ = polls.tick() => self.look_at_users().await,
             }
         }
     }
@@ -93,11 +97,13 @@ impl Reloader {
         users && config.is_ok()
     }
 
-    /// Reads the user file again if it is another one than last time.
-    async fn users_if_changed(&mut self) {
-        let seen = FileMark::of(&self.config.login.users);
-        if seen != self.users_seen {
+    /// Reads the user file again if it is another one than last time, and lets go of users who have expired meanwhile.
+    async fn look_at_users(&mut self) {
+        if FileMark::of(&self.config.login.users) != self.users_seen {
             self.users().await;
+        }
+        if self.parts.login.expired_between(self.refreshed_at, self.parts.clock.now()) {
+            self.refresh_sessions().await;
         }
     }
 
@@ -111,17 +117,25 @@ impl Reloader {
         for warning in self.parts.login.warnings() {
             tracing::warn!("{warning}");
         }
+        tracing::info!(users = self.parts.login.user_count(), "the user file is reloaded");
+        self.refresh_sessions().await;
+        true
+    }
+
+    /// Every session sees its user as they are now, or ends.
+    async fn refresh_sessions(&mut self) {
         let (login, now) = (&self.parts.login, self.parts.clock.now());
+        self.refreshed_at = now;
         // In memory all sessions have changed when this returns; what is awaited is the disk.
         let durable = self.parts.sessions.refresh_subjects(&|user| login.subject_of(user, now));
         match durable.await {
-            Ok(ended) => tracing::info!(users = login.user_count(), ended, "the user file is reloaded"),
+            Ok(0) => {}
+            Ok(ended) => tracing::info!(ended, "sessions of users who are gone or changed have ended"),
             Err(error @ SessionError::Closed) => tracing::debug!(%error, "a reload came too late"),
             Err(error) => {
                 tracing::error!(%error, "sessions ended by the new user file could not be written yet; they are revoked in memory");
             }
         }
-        true
     }
 
     fn config(&mut self) -> Result<(), ReloadError> {
@@ -178,15 +192,25 @@ async fn next(hangups: &mut Option<Signal>) {
 
 /// One line per problem, so that each can be found in a log.
 fn refused(error: &ReloadError) {
-    if let ReloadError::Config(LoadError::Invalid(problems)) = error {
-        for problem in problems.list().iter().filter(|problem| problem.severity == Severity::Error) {
-            let mend = problem.mend.as_deref().unwrap_or_default();
-            tracing::error!(line = problem.line, column = problem.column, mend, "{}", problem.what);
+    match error {
+        ReloadError::Config(LoadError::Invalid(problems)) => {
+            for problem in problems.list().iter().filter(|problem| problem.severity == Severity::Error) {
+                let mend = problem.mend.as_deref().unwrap_or_default();
+                tracing::error!(line = problem.line, column = problem.column, mend, "{}", problem.what);
+            }
+            tracing::error!("the new configuration is refused; the old one stays in force");
         }
-        tracing::error!("the new configuration is refused; the old one stays in force");
-        return;
+        ReloadError::Users(LoginError::Content { path, problems }) => {
+            for problem in problems {
+                tracing::error!(file = %path.display(), "{problem}");
+            }
+            tracing::error!("the new user file is refused; the old users stay");
+        }
+        ReloadError::Users(error) => {
+            tracing::error!(%error, "the new user file is refused; the old users stay")
+        }
+        error => tracing::error!(%error, "the new configuration is refused; the old one stays in force"),
     }
-    tracing::error!(%error, "a reload is refused; the old state stays in force");
 }
 
 /// What tells one state of a file from another without reading it.
@@ -218,6 +242,8 @@ impl From<&Metadata> for FileMark {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     #[test]
@@ -234,5 +260,34 @@ mod tests {
         let second = FileMark::of(&path);
         std::fs::write(&path, "three").unwrap();
         assert_ne!(FileMark::of(&path), second);
+    }
+
+    #[test]
+    fn what_waits_for_a_restart_is_named_and_a_new_route_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("users.toml"), "").unwrap();
+        std::fs::write(folder.path().join("secret.key"), "q0vXz9kPjB2mC7tR4wY8sLhN1dGf6aEuI3oZxVbMkJQ")
+            .unwrap();
+        for file in ["users.toml", "secret.key"] {
+            std::fs::set_permissions(folder.path().join(file), std::fs::Permissions::from_mode(0o600))
+                .unwrap();
+        }
+        let config = |server: &str, session: &str, routes: &str| {
+            let text = format!(
+                "[server]\n{server}\n[session]\nsecrets = [\"file:secret.key\"]\n{session}\n\
+                 [login.password]\nusers = \"users.toml\"\n[[routes]]\nupstream = [\"http://127.0.0.1:9\"]\n{routes}"
+            );
+            config::parse(&text, "gateway.toml", folder.path()).unwrap_or_else(|e| panic!("{e}")).config
+        };
+        let old = config("", "", "");
+        assert_eq!(
+            needs_restart(
+                &old,
+                &config("", "", "[[routes]]\npath = \"/a\"\nupstream = [\"http://127.0.0.1:8\"]")
+            ),
+            Vec::<&str>::new()
+        );
+        let new = config("prefix = \"/_door\"\nworkers = 999", "idle_timeout = \"5m\"", "");
+        assert_eq!(needs_restart(&old, &new), ["server", "server.prefix", "session.idle_timeout"]);
     }
 }

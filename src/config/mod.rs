@@ -50,6 +50,8 @@ pub struct Config {
     pub admin_socket: Option<PathBuf>,
     /// The access log.
     pub access_log: crate::observe::access_log::Settings,
+    /// The audit log.
+    pub audit_log: crate::observe::audit::Settings,
 }
 
 /// A configuration that can be run.
@@ -160,6 +162,7 @@ fn read<'a>(tree: &'a Spanned<DeTable<'a>>, text: &str, report: &'a Report, base
     let server::Management { listen: management, admin_socket } =
         server::management(root.section("management"), base, &server.settings.listen, &session.store);
     let access_log = server::access_log(root.section("access_log"), base);
+    let audit_log = server::audit_log(root.section("audit_log"), base);
     let proxy = server::proxy(root.section("proxy"));
     let routes = routes::read(&mut root, &server, |at| line_of(text, at));
     root.finish();
@@ -180,6 +183,7 @@ fn read<'a>(tree: &'a Spanned<DeTable<'a>>, text: &str, report: &'a Report, base
         management,
         admin_socket,
         access_log,
+        audit_log,
     }
 }
 

@@ -5,6 +5,7 @@
 
 use std::cell::RefCell;
 use std::fmt;
+use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -111,23 +112,21 @@ impl SessionWatch {
         let Some(slot) = self.slot else { return false };
         self.streams.slots.borrow().entries.get(slot).and_then(Option::as_ref).is_some_and(|entry| entry.over)
     }
+}
 
-    /// Runs `future` to its end, or to the end of the session.
-    ///
-    /// # Errors
-    /// [`SessionOver`]; the future is then dropped.
-    pub async fn bound<F: Future>(&mut self, future: F) -> Result<F::Output, SessionOver> {
-        let mut future = std::pin::pin!(future);
-        std::future::poll_fn(|cx| {
-            if self.is_over() {
-                return Poll::Ready(Err(SessionOver));
-            }
-            match future.as_mut().poll(cx) {
-                Poll::Ready(output) => Poll::Ready(Ok(output)),
-                Poll::Pending => self.poll_over(cx).map(Err),
-            }
-        })
-        .await
+/// Polls `exchange`, which ends with its session when there is a `watch`. The exchange is then to be dropped.
+pub fn poll_while_live<F: Future>(
+    watch: &mut Option<SessionWatch>,
+    exchange: Pin<&mut F>,
+    cx: &mut Context<'_>,
+) -> Poll<Result<F::Output, SessionOver>> {
+    if watch.as_ref().is_some_and(SessionWatch::is_over) {
+        return Poll::Ready(Err(SessionOver));
+    }
+    match (exchange.poll(cx), watch) {
+        (Poll::Ready(output), _) => Poll::Ready(Ok(output)),
+        (Poll::Pending, Some(watch)) => watch.poll_over(cx).map(Err),
+        (Poll::Pending, None) => Poll::Pending,
     }
 }
 
@@ -169,5 +168,84 @@ async fn tick_regularly(streams: Weak<OpenStreams>, clock: Arc<dyn Clock>) {
             Some(streams) => streams.sweep(clock.now()),
             None => return,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use super::*;
+    use crate::base::clock::ManualClock;
+    use crate::base::identity::{Identity, LoginMethod, Subject};
+    use crate::base::secret::{Secret, SystemRandom};
+    use crate::session::{
+        CookieSettings, MaxAge, Origin, SameSite, SecureMode, SessionManager, Settings, StoreSettings,
+    };
+
+    async fn session(clock: &ManualClock) -> (Arc<SessionManager>, Arc<LiveSession>) {
+        let settings = Settings {
+            secrets: vec![Secret::new((0..32).collect())],
+            duration: Duration::from_secs(86_400),
+            idle_timeout: Duration::from_secs(7_200),
+            store: StoreSettings::Memory,
+            cookie: CookieSettings {
+                name: None,
+                http_only: true,
+                secure: SecureMode::Auto,
+                same_site: SameSite::Lax,
+                max_age: MaxAge::Derived,
+                expires: None,
+                path: "/".into(),
+                domain: None,
+            },
+        };
+        let (random, nobody) = (Arc::new(SystemRandom), |_: &str| None);
+        let (manager, _) = SessionManager::open(&settings, Arc::new(clock.clone()), random, &nobody).unwrap();
+        let identity = Arc::new(Identity::new("ada", None, None, &[]));
+        let subject = Subject { identity, method: LoginMethod::Password, credential: [1; 16] };
+        let created = manager.create(&subject, None, Origin::default(), false, clock.now()).await.unwrap();
+        (manager, created.session)
+    }
+
+    #[tokio::test]
+    async fn an_exchange_takes_a_place_when_it_first_waits_and_gives_it_back() {
+        let clock = ManualClock::new(Timestamp::from_secs(1_000_000));
+        let (_manager, session) = session(&clock).await;
+        let streams = Rc::new(OpenStreams { slots: RefCell::default() });
+        let (mut first, second) = (streams.watch(&session), streams.watch(&session));
+        assert!(streams.is_empty() && !first.is_over());
+        poll_fn(|cx| {
+            assert!(first.poll_over(cx).is_pending());
+            assert!(first.poll_over(cx).is_pending());
+            Poll::Ready(())
+        })
+        .await;
+        assert_eq!(streams.len(), 1);
+        drop((first, second));
+        assert!(streams.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_sweep_ends_the_exchanges_of_sessions_that_are_over_and_no_others() {
+        let clock = ManualClock::new(Timestamp::from_secs(1_000_000));
+        let (manager, one) = session(&clock).await;
+        let (_other_manager, other) = session(&clock).await;
+        let streams = Rc::new(OpenStreams { slots: RefCell::default() });
+        let mut watches = [streams.watch(&one), streams.watch(&other)];
+        poll_fn(|cx| {
+            assert!(watches.iter_mut().all(|watch| watch.poll_over(cx).is_pending()));
+            Poll::Ready(())
+        })
+        .await;
+        streams.sweep(clock.now());
+        assert!(!watches.iter().any(SessionWatch::is_over));
+        manager.destroy(&one, clock.now()).await.unwrap();
+        assert!(!watches.iter().any(SessionWatch::is_over), "not before a tick");
+        streams.sweep(clock.now());
+        assert_eq!(watches.each_ref().map(SessionWatch::is_over), [true, false]);
+        clock.advance(Duration::from_secs(7_200));
+        streams.sweep(clock.now());
+        assert!(watches.iter().all(SessionWatch::is_over));
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! Nothing here takes a lock that another request can hold, waits on a disk, hashes a password, or spawns.
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -10,8 +12,9 @@ use http::{HeaderMap, HeaderValue, Request, StatusCode};
 
 use crate::gateway::challenge;
 use crate::gateway::connection::Connection;
-use crate::gateway::endpoints::{self, Call};
+use crate::gateway::endpoints::{self, BAD_COOKIES, Call, caller, too_many_bad_cookies};
 use crate::gateway::navigation::accepts_html;
+use crate::gateway::open_streams::poll_while_live;
 use crate::gateway::own_paths::OwnPath;
 use crate::gateway::privacy;
 use crate::gateway::reply::{OpenLine, Reply, ReplyBody, SESSION_OVER};
@@ -115,13 +118,18 @@ async fn walk(
 
     // Identify: a live session's user as the directory knows them now, or nobody.
     let recall = &connection.recall;
-    let managed = recall.manage(&gateway.sessions, request.headers(), client.secure, route.activity, now);
+    let managed = recall.manage(&gateway.sessions, request.headers(), caller(&client), route.activity, now);
     let identity = managed.session.as_ref().and_then(|session| session.identity());
     note.line(|line| {
         line.identity.clone_from(&identity);
         line.route = Some(route.clone());
         line.reason = managed.rejected.map(|rejection| rejection.code());
     });
+    if let Some(after) = managed.retry_after {
+        note.decision("refuse", Some(BAD_COOKIES));
+        let reply = too_many_bad_cookies(after).reply(&gateway.pages, accepts_html(request.headers()), id);
+        return challenge::with_cookie(reply, managed.set_cookie);
+    }
 
     // Decide: the route's rule over the facts, nothing else.
     let permit = match decide(&route.access, &Facts { identity: identity.as_ref() }) {
@@ -155,15 +163,11 @@ async fn walk(
 
     // Forward: only a permit gets through here.
     let sent = note.started();
-    let exchange = proxy::forward(&worker.pool, permit, route.upstream(), request);
     // On a route that needs a session the exchange lives no longer than that; a public one goes on.
     let needs_session = route.access != Access::Public;
     let mut watch = managed.session.as_ref().filter(|_| needs_session).map(|s| worker.streams.watch(s));
-    let answered = match &mut watch {
-        Some(watch) => watch.bound(exchange).await,
-        None => Ok(exchange.await),
-    };
-    let Ok(answered) = answered else {
+    let mut exchange = pin!(proxy::forward(&worker.pool, permit, route.upstream(), request));
+    let Ok(answered) = poll_fn(|cx| poll_while_live(&mut watch, exchange.as_mut(), cx)).await else {
         note.line(|line| line.reason = Some(SESSION_OVER));
         let failure = Failure::new(StatusCode::UNAUTHORIZED, SESSION_OVER, SIGNED_OUT);
         return closing(failure.reply(&gateway.pages, wants_page(accept), id));

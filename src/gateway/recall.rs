@@ -10,7 +10,7 @@ use http::header::COOKIE;
 use http::{HeaderMap, HeaderValue};
 
 use crate::base::clock::Timestamp;
-use crate::session::{Activity, LiveSession, Managed, SessionManager};
+use crate::session::{Activity, Caller, LiveSession, Managed, SessionManager};
 
 /// The memory of one connection.
 #[derive(Debug, Default)]
@@ -31,28 +31,30 @@ impl Recall {
         &self,
         sessions: &SessionManager,
         headers: &HeaderMap,
-        secure: bool,
+        caller: Caller,
         activity: Activity,
         now: Timestamp,
     ) -> Managed {
         if let (Some(remembered), Some(field)) = (&*self.0.borrow(), only_field(headers))
             && remembered.field == *field
-            && remembered.secure == secure
+            && remembered.secure == caller.secure
             && sessions.revisit(&remembered.session, activity, now)
         {
             return Managed { session: Some(remembered.session.clone()), ..Managed::default() };
         }
-        let managed = sessions.manage(headers, secure, activity, now);
+        let managed = sessions.manage(headers, caller, activity, now);
         // What is remembered must be the whole answer: one cookie of ours, nothing rejected, nothing to set.
         let plain = managed.set_cookie.is_none() && managed.rejected.is_none();
         *self.0.borrow_mut() = match (&managed.session, only_field(headers)) {
-            (Some(session), Some(field)) if plain && sessions.cookies_of_ours(headers, secure) == 1 => {
+            (Some(session), Some(field))
+                if plain && sessions.cookies_of_ours(headers, caller.secure) == 1 =>
+            {
                 let mut rest = HeaderMap::with_capacity(1);
                 rest.insert(COOKIE, field.clone());
                 sessions.withhold_cookie(&mut rest);
                 Some(Remembered {
                     field: field.clone(),
-                    secure,
+                    secure: caller.secure,
                     session: session.clone(),
                     rest: rest.remove(COOKIE),
                 })

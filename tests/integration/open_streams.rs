@@ -113,6 +113,23 @@ fn ending_a_session_from_another_one_cuts_its_stream() {
 }
 
 #[test]
+fn the_access_log_says_why_a_stream_ended() {
+    let upstream = EventUpstream::start();
+    let gateway = TestGateway::protecting(&upstream.upstream);
+    let mut ada = gateway.browser();
+    ada.log_in("ada");
+    let stream = open_stream(&gateway, &ada, "/events");
+    ada.log_out();
+    is_cut(stream, &upstream);
+    let log = gateway.stop_and_read("access.log");
+    let lines = log.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    let told: Vec<_> = lines.filter(|line| line["path"] == "/events").collect();
+    assert_eq!(told.len(), 1);
+    assert_eq!((&told[0]["reason"], &told[0]["status"]), (&"session_over".into(), &200.into()));
+    assert_eq!((&told[0]["user"], &told[0]["bytes_out"]), (&"ada".into(), &6.into()));
+}
+
+#[test]
 fn the_idle_limit_cuts_a_stream() {
     let upstream = EventUpstream::start();
     let gateway = TestGateway::protecting(&upstream.upstream);
@@ -191,6 +208,29 @@ fn a_long_download_is_cut_by_a_logout_and_looks_incomplete() {
     assert_eq!(wire.receive_head().unwrap().0, 200);
     ada.log_out();
     assert!(wire.rest() < 1_000_000_000, "the download ends before its end");
+}
+
+#[test]
+fn a_request_that_still_waits_for_its_answer_gets_401_after_a_logout() {
+    let (release, held) = channel::<()>();
+    let held = Arc::new(Mutex::new(held));
+    let upstream = TestUpstream::with(move |_, _| {
+        // Never answers; ends with the test.
+        let _ = held.lock().unwrap().recv_timeout(PATIENCE);
+        Ok(false)
+    });
+    let gateway = TestGateway::protecting(&upstream);
+    let mut ada = gateway.browser();
+    ada.log_in("ada");
+    let (name, value) = ada.session_cookie().unwrap();
+    let mut wire = gateway.wire();
+    let host = gateway.address();
+    wire.send(format!("GET / HTTP/1.1\r\nHost: {host}\r\nCookie: {name}={value}\r\n\r\n"));
+    upstream.next();
+    ada.log_out();
+    let response = wire.receive().expect("an answer");
+    assert_eq!((response.status, response.json()["code"].as_str()), (401, Some("session_over")));
+    drop(release);
 }
 
 #[test]

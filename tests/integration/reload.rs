@@ -1,7 +1,7 @@
 //! Reading the user file and the configuration again while the gateway runs (S33, S41, I13).
 
 use std::fs;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::support::PATIENCE;
 use crate::support::gateway::{Setup, TestGateway};
@@ -110,6 +110,28 @@ fn a_changed_user_file_is_noticed_without_a_signal() {
 }
 
 #[test]
+fn a_user_whose_time_is_over_loses_their_sessions_without_a_reload() {
+    let gateway = TestGateway::protecting(&TestUpstream::start());
+    let (mut ada, mut bob) = (gateway.browser(), gateway.browser());
+    gateway.change_users(|users| {
+        let ada = entry(users, "ada");
+        // An hour after the tests' clock begins.
+        users.replace(&ada, &format!("{ada}expires = \"2027-01-15T09:00:00Z\"\n"))
+    });
+    assert!(gateway.reload());
+    ada.log_in("ada");
+    bob.log_in("bob");
+    assert_eq!(ada.fetch("/").status, 200);
+    gateway.advance(Duration::from_secs(3600));
+    let deadline = Instant::now() + PATIENCE;
+    while ada.fetch("/").status != 401 {
+        assert!(Instant::now() < deadline, "the session goes on");
+        std::thread::yield_now();
+    }
+    assert_eq!(bob.fetch("/").status, 200);
+}
+
+#[test]
 fn a_bad_user_file_is_refused_and_the_old_users_stay() {
     let gateway = TestGateway::protecting(&TestUpstream::start());
     let mut ada = gateway.browser();
@@ -195,7 +217,7 @@ fn what_needs_a_restart_stays_as_it_was_until_then() {
             .replace("[server]\n", "[server]\nprefix = \"/_door\"\n")
     });
     assert!(gateway.reload());
-    gateway.advance(std::time::Duration::from_secs(3600));
+    gateway.advance(Duration::from_secs(3600));
     assert_eq!(ada.fetch("/_auth/whoami").status, 200);
 }
 
