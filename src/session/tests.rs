@@ -1,5 +1,6 @@
 //! The session layer as the gateway uses it: cookies in, cookies out, a clock that is moved by hand.
 
+mod exchange;
 mod hot_path;
 mod kill;
 mod rig;

@@ -345,3 +345,40 @@ fn no_public_listener_and_no_health_listener_knows_the_admin_verbs() {
         assert_eq!(TestBrowser::new(gateway.management()).fetch(path).status, 404, "{path}");
     }
 }
+
+#[test]
+fn a_store_at_rest_is_checked_without_being_changed() {
+    let upstream = TestUpstream::start();
+    let gateway = TestGateway::protecting(&upstream);
+    let (ada, mut bob) = (logged_in(&gateway, "ada"), logged_in(&gateway, "bob"));
+    bob.log_out();
+    let error = refused(sessions(&gateway, &["check"]));
+    assert!(error.contains("is in use by another process: is the gateway running already?"), "{error}");
+
+    let (config, store) = (gateway.file("gateway.toml"), gateway.file("sessions"));
+    let (folder, clock) = (gateway.folder(), gateway.clock());
+    gateway.stop();
+    let check = || program().args(["sessions", "check", "-c", text(&config)]).output().unwrap();
+    let healthy = format!(
+        "{}: 1 session\n  live: 1\n  expired: 0\n\
+         the store agrees with its marker: a start would keep 1 session\n",
+        store.display()
+    );
+    assert_eq!(said(check()), healthy);
+    let elsewhere =
+        program().args(["sessions", "check", "--store", text(&store)]).current_dir(&store).output();
+    assert!(said(elsewhere.unwrap()).starts_with("no configuration: the default limits count"));
+
+    let marker = folder.path().join("sessions.marker");
+    let kept = fs::read(&marker).unwrap();
+    fs::remove_file(&marker).unwrap();
+    let output = check();
+    assert_eq!(output.status.code(), Some(1));
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert!(told.contains("the store is not trusted: the marker file beside the store is missing"), "{told}");
+    assert!(told.contains("a start would drop everything in it, and end 1 session"), "{told}");
+
+    fs::write(&marker, kept).unwrap();
+    let gateway = Setup { folder, clock, ..Setup::protecting(&upstream) }.start();
+    assert!(is_in(&mut moved(&ada, &gateway)), "the check has changed nothing");
+}
