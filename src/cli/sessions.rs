@@ -14,7 +14,7 @@ use clap::{Args, Subcommand};
 
 use self::check::CheckError;
 use self::client::{Client, ClientError};
-use self::exchange::ExchangeError;
+use self::exchange::{ExchangeError, Source};
 use crate::cli::check::show_error;
 use crate::config::{self, Config};
 use crate::gateway::admin::protocol::{Count, Verb, Which};
@@ -59,6 +59,9 @@ enum Action {
         /// Replace the file when it is there
         #[arg(long)]
         force: bool,
+        /// From a store that no gateway has open, instead of the running gateway
+        #[arg(long, value_name = "DIR")]
+        store: Option<PathBuf>,
     },
     /// Take the sessions of a file in
     Import {
@@ -138,8 +141,12 @@ impl SessionsCommand {
                 let Count { count } = self.client()?.ask(verb, &mut |(): ()| Ok(()))?;
                 writeln!(out, "ended {}", sessions(count))?;
             }
-            Action::Export { file, force } => {
-                let count = exchange::export(self.client()?, file, *force)?;
+            Action::Export { file, force, store } => {
+                let source = match store {
+                    Some(store) => Source::Store(check::export(store, &self.config)?),
+                    None => Source::Gateway(self.client()?),
+                };
+                let count = exchange::export(source, file, *force)?;
                 writeln!(out, "exported {} to {}", sessions(count), file.display())?;
             }
             Action::Import { file } => {

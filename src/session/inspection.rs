@@ -11,9 +11,13 @@ use data_encoding::HEXLOWER;
 use crate::base::clock::Timestamp;
 use crate::base::identity::Subject;
 use crate::base::secret::{Random, RandomError};
+use crate::session::id::StoredId;
 use crate::session::lifetime::{Judgement, Limits, Moments};
 use crate::session::record::Record;
-use crate::session::store::{Distrust, SledError, SledStore, StoreError, folder::beside};
+use crate::session::store::folder::beside;
+use crate::session::store::ledger::Ledger;
+use crate::session::store::sled::survey::Survey;
+use crate::session::store::{Distrust, SledError, SledStore, StoreError};
 
 /// The files beside a store's folder that belong to it.
 const BESIDE: [&str; 1] = [".marker"];
@@ -47,6 +51,15 @@ pub enum InspectionError {
     /// It opened but cannot be read.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// A start would drop everything in it.
+    #[error("the store is not trusted: {0}")]
+    Distrusted(Distrust),
+    /// There is no lock beside it, so it is a copy.
+    #[error("{} is a copy of a store: sessions are exported from the store itself", .0.display())]
+    NotTheStore(PathBuf),
+    /// What leaves cannot be remembered.
+    #[error("the list of exchanged sessions beside the store cannot be used: {0}")]
+    Ledger(io::Error),
     /// The copy cannot be made.
     #[error("cannot copy the store to {}: {cause}; TMPDIR names another place", to.display())]
     Copy {
@@ -72,21 +85,11 @@ pub fn inspect(
     random: &dyn Random,
     now: Timestamp,
 ) -> Result<Inspection, InspectionError> {
-    if !folder.join("db").is_file() {
-        return Err(InspectionError::Absent(folder.into()));
-    }
-    let lock = lock(folder)?;
-    let copy = Copy::make(folder, random)?;
-    drop(lock);
-    let mut store = SledStore::open(&copy.store(), random).map_err(|error| named(error, folder))?;
-    let mut records = Vec::new();
-    let survey = store.survey(&mut |_, record| records.push(record))?;
+    let (survey, records, _) = look(folder, random)?;
     let mut found =
         Inspection { unreadable: survey.unreadable, distrust: survey.distrust, ..Inspection::default() };
-    for record in records {
-        let absolute_at = record.absolute_at.min(limits.absolute_at(record.created_at));
-        let moments = Moments { last_seen_at: record.last_seen_at, absolute_at };
-        if moments.judge(limits.idle_timeout, now) != Judgement::Live {
+    for (_, record) in records {
+        if !within(limits, &record, now) {
             found.expired += 1;
         } else if record.created_at <= survey.not_before {
             found.ended += 1;
@@ -97,6 +100,53 @@ pub fn inspect(
         }
     }
     Ok(found)
+}
+
+/// The records of all sessions of the sled store in `folder` that live by `limits` at `now`, in the order of their ids. As by
+/// [`SessionManager::export`](crate::session::SessionManager::export) they are remembered as having left; nothing else changes.
+///
+/// # Errors
+/// See [`InspectionError`]; also when a start would not trust the store.
+pub fn export_at_rest(
+    folder: &Path,
+    limits: Limits,
+    random: &dyn Random,
+    now: Timestamp,
+) -> Result<Vec<(StoredId, Record)>, InspectionError> {
+    let (survey, mut records, lock) = look(folder, random)?;
+    if let Some(distrust) = survey.distrust {
+        return Err(InspectionError::Distrusted(distrust));
+    }
+    // The ledger must be the one of the store that people will go on with.
+    let lock = lock.ok_or_else(|| InspectionError::NotTheStore(folder.into()))?;
+    records.retain(|(_, record)| within(limits, record, now) && record.created_at > survey.not_before);
+    records.sort_by_key(|(id, _)| *id);
+    let leaving: Vec<_> = records.iter().map(|(id, record)| (*id, record.absolute_at)).collect();
+    Ledger::beside(folder).exchange(&leaving, now).map_err(InspectionError::Ledger)?;
+    drop(lock);
+    Ok(records)
+}
+
+type Records = Vec<(StoredId, Record)>;
+
+/// Everything in the store, by way of a copy, and the lock that was held meanwhile.
+fn look(folder: &Path, random: &dyn Random) -> Result<(Survey, Records, Option<File>), InspectionError> {
+    if !folder.join("db").is_file() {
+        return Err(InspectionError::Absent(folder.into()));
+    }
+    let lock = lock(folder)?;
+    let copy = Copy::make(folder, random)?;
+    let mut store = SledStore::open(&copy.store(), random).map_err(|error| named(error, folder))?;
+    let mut records = Vec::new();
+    let survey = store.survey(&mut |id, record| records.push((id, record)))?;
+    Ok((survey, records, lock))
+}
+
+fn within(limits: Limits, record: &Record, now: Timestamp) -> bool {
+    // As at start: a shorter duration in the settings holds for old sessions too.
+    let absolute_at = record.absolute_at.min(limits.absolute_at(record.created_at));
+    let moments = Moments { last_seen_at: record.last_seen_at, absolute_at };
+    moments.judge(limits.idle_timeout, now) == Judgement::Live
 }
 
 /// The store's lock while it is copied; a copy made by hand has none.
@@ -175,121 +225,4 @@ fn private_folder(path: &Path) -> io::Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-    use std::sync::Arc;
-    use std::time::{Duration, SystemTime};
-
-    use super::*;
-    use crate::base::identity::{Identity, LoginMethod};
-    use crate::base::secret::SystemRandom;
-    use crate::session::id::StoredId;
-    use crate::session::record::Origin;
-    use crate::session::store::{Change, SessionStore};
-
-    const START: Timestamp = Timestamp::from_secs(1_800_000_000);
-    const LIMITS: Limits =
-        Limits { duration: Duration::from_secs(86_400), idle_timeout: Duration::from_secs(7_200) };
-
-    fn record(user: &str, created_at: Timestamp) -> Record {
-        Record {
-            user: user.into(),
-            method: LoginMethod::Password,
-            credential: [1; 16],
-            created_at,
-            last_seen_at: created_at,
-            absolute_at: created_at + LIMITS.duration,
-            origin: Origin::default(),
-        }
-    }
-
-    /// Knows everybody but eve.
-    fn subject_of(record: &Record) -> Option<Subject> {
-        let identity = Arc::new(Identity::new(&record.user, None, None, &[]));
-        let subject = Subject { identity, method: LoginMethod::Password, credential: [1; 16] };
-        (&*record.user != "eve").then_some(subject)
-    }
-
-    fn look(folder: &Path) -> Result<Inspection, InspectionError> {
-        inspect(folder, LIMITS, &subject_of, &SystemRandom, START)
-    }
-
-    /// A store with a live session of ada and of eve, and one that has idled out.
-    fn store() -> (tempfile::TempDir, PathBuf) {
-        let place = tempfile::tempdir().unwrap();
-        let folder = place.path().join("sessions");
-        let mut store = SledStore::open(&folder, &SystemRandom).unwrap();
-        let old = START.before(LIMITS.idle_timeout);
-        let sessions = [("ada", START), ("eve", START), ("ada", old)];
-        let changes: Vec<_> = (1u8..)
-            .zip(sessions)
-            .map(|(n, (user, at))| Change::Create(StoredId::from_bytes([n; 32]), record(user, at)))
-            .collect();
-        store.commit(&changes).unwrap();
-        (place, folder)
-    }
-
-    /// Every file of a folder with its bytes and the moment of its last change.
-    fn contents(folder: &Path) -> BTreeMap<PathBuf, (Vec<u8>, SystemTime)> {
-        let mut found = BTreeMap::new();
-        for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
-            let metadata = entry.metadata().unwrap();
-            if metadata.is_dir() {
-                found.extend(contents(&entry.path()));
-            } else {
-                let bytes = fs::read(entry.path()).unwrap();
-                found.insert(entry.path(), (bytes, metadata.modified().unwrap()));
-            }
-        }
-        found
-    }
-
-    #[test]
-    fn sessions_are_counted_and_nothing_is_changed() {
-        let (place, folder) = store();
-        let before = contents(place.path());
-        let expected = Inspection { live: 1, expired: 1, disowned: 1, ..Inspection::default() };
-        assert_eq!(look(&folder).unwrap(), expected);
-        assert_eq!(contents(place.path()), before);
-    }
-
-    #[test]
-    fn what_everything_before_a_moment_ended_is_told_apart() {
-        let (_place, folder) = store();
-        SledStore::open(&folder, &SystemRandom).unwrap().set_not_before(START).unwrap();
-        assert_eq!(look(&folder).unwrap(), Inspection { ended: 2, expired: 1, ..Inspection::default() });
-    }
-
-    #[test]
-    fn a_store_without_its_marker_is_not_trusted_and_still_counted() {
-        let (_place, folder) = store();
-        fs::remove_file(beside(&folder, ".marker")).unwrap();
-        let found = look(&folder).unwrap();
-        assert_eq!((found.live, found.distrust), (1, Some(Distrust::MarkerGone)));
-        assert!(!beside(&folder, ".marker").exists(), "looking makes no marker");
-    }
-
-    #[test]
-    fn a_store_in_use_and_a_store_that_is_not_there_are_refused() {
-        let (place, folder) = store();
-        let open = SledStore::open(&folder, &SystemRandom).unwrap();
-        assert!(matches!(look(&folder), Err(InspectionError::Sled(SledError::InUse { .. }))));
-        drop(open);
-        assert!(look(&folder).is_ok());
-        let absent = place.path().join("absent");
-        assert!(matches!(look(&absent), Err(InspectionError::Absent(_))));
-        assert!(!absent.exists());
-    }
-
-    #[test]
-    fn a_damaged_store_is_not_trusted_or_an_error_that_names_it() {
-        let (_place, folder) = store();
-        let mut bytes = fs::read(folder.join("db")).unwrap();
-        bytes[0] ^= 1;
-        fs::write(folder.join("db"), bytes).unwrap();
-        match look(&folder) {
-            Err(error) => assert!(error.to_string().contains(folder.to_str().unwrap()), "{error}"),
-            Ok(found) => assert!(found.distrust.is_some(), "{found:?}"),
-        }
-    }
-}
+mod tests;

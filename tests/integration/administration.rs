@@ -382,3 +382,38 @@ fn a_store_at_rest_is_checked_without_being_changed() {
     let gateway = Setup { folder, clock, ..Setup::protecting(&upstream) }.start();
     assert!(is_in(&mut moved(&ada, &gateway)), "the check has changed nothing");
 }
+
+#[test]
+fn sessions_of_a_stopped_store_move_to_a_fresh_one() {
+    let upstream = TestUpstream::start();
+    let old = TestGateway::protecting(&upstream);
+    let ada = logged_in(&old, "ada");
+    let (config, store, file) = (old.file("gateway.toml"), old.file("sessions"), old.file("kept.jsonl"));
+    let export = || {
+        let arguments = ["sessions", "export", "--store", text(&store), "-c", text(&config), text(&file)];
+        program().args(arguments).output().unwrap()
+    };
+    assert!(refused(export()).contains("is in use by another process"));
+    let (folder, clock) = (old.folder(), old.clock());
+    old.stop();
+    assert_eq!(said(export()), format!("exported 1 session to {}\n", file.display()));
+
+    let new = Setup { clock: clock.clone(), ..Setup::protecting(&upstream) }.start();
+    assert_eq!(said(sessions(&new, &["import", text(&file)])), "imported 1 session\n");
+    assert!(is_in(&mut moved(&ada, &new)));
+
+    // The old store, started once more, takes nothing of it back that ends there.
+    let old = Setup { folder, clock, ..Setup::protecting(&upstream) }.start();
+    moved(&ada, &old).submit("/_auth/logout", &[]);
+    let told = said(sessions(&old, &["import", text(&file)]));
+    assert!(told.contains("1: ended at this gateway"), "{told}");
+}
+
+#[test]
+fn an_export_into_a_folder_that_is_not_there_names_the_file() {
+    let upstream = TestUpstream::start();
+    let gateway = TestGateway::protecting(&upstream);
+    let file = gateway.file("absent/kept.jsonl");
+    let error = refused(sessions(&gateway, &["export", text(&file)]));
+    assert!(error.contains(text(&file)) && error.contains("No such file"), "{error}");
+}

@@ -6,11 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{SessionsError, load, sessions};
-use crate::base::clock::{Clock, SystemClock};
+use crate::base::clock::{Clock, SystemClock, Timestamp};
 use crate::base::identity::{Identity, Subject};
 use crate::base::secret::SystemRandom;
 use crate::cli::users::file::{self as user_file, EditError};
-use crate::session::inspection::{Inspection, InspectionError, inspect};
+use crate::config::Config;
+use crate::session::id::StoredId;
+use crate::session::inspection::{Inspection, InspectionError, export_at_rest, inspect};
 use crate::session::lifetime::Limits;
 use crate::session::record::Record;
 use crate::session::{StoreSettings, store::SledStore};
@@ -39,19 +41,10 @@ pub(super) enum CheckError {
 /// # Errors
 /// When the store is in use, is not there, or cannot be read.
 pub(super) fn run(out: &mut impl Write, store: Option<&Path>, config: &Path) -> Result<bool, SessionsError> {
-    let loaded = if store.is_some() && !config.exists() { None } else { Some(load(config)?) };
-    let folder = match (store, loaded.as_ref().map(|config| &config.session.store)) {
-        (Some(store), _) => store,
-        (None, Some(StoreSettings::Sled { path })) => path,
-        (None, _) => return Err(CheckError::NothingStored(config.into()).into()),
-    };
-    let now = SystemClock::starting_at_least(SledStore::latest_moment(folder)).now();
-    let users = loaded.as_ref().map(|config| user_file::read(&config.login.users)).transpose();
+    let rest = AtRest::find(store, config)?;
+    let (folder, limits, now) = (&*rest.folder, rest.limits, rest.now);
+    let users = rest.config.as_ref().map(|config| user_file::read(&config.login.users)).transpose();
     let users = users.map_err(CheckError::Users)?;
-    let limits = loaded.as_ref().map_or(DEFAULT_LIMITS, |config| Limits {
-        duration: config.session.duration,
-        idle_timeout: config.session.idle_timeout,
-    });
     let subject_of = |record: &Record| match &users {
         Some(users) => {
             users.user(&record.user).filter(|user| user.is_active(now)).map(|u| u.subject().clone())
@@ -59,11 +52,46 @@ pub(super) fn run(out: &mut impl Write, store: Option<&Path>, config: &Path) -> 
         None => Some(anybody(record)),
     };
     let found = inspect(folder, limits, &subject_of, &SystemRandom, now).map_err(CheckError::Inspection)?;
-    if loaded.is_none() {
+    if rest.config.is_none() {
         writeln!(out, "no configuration: the default limits count, and everybody is a user")?;
     }
     tell(out, folder, &found)?;
     Ok(found.distrust.is_some() || found.unreadable > 0)
+}
+
+/// The records of the live sessions of a store at rest, remembered there as having left.
+///
+/// # Errors
+/// As [`run`]; also when a start would not trust the store.
+pub(super) fn export(store: &Path, config: &Path) -> Result<Vec<(StoredId, Record)>, SessionsError> {
+    let rest = AtRest::find(Some(store), config)?;
+    let exported = export_at_rest(&rest.folder, rest.limits, &SystemRandom, rest.now);
+    Ok(exported.map_err(CheckError::Inspection)?)
+}
+
+/// A store at rest, and what its sessions are judged by.
+struct AtRest {
+    config: Option<Config>,
+    folder: PathBuf,
+    limits: Limits,
+    now: Timestamp,
+}
+
+impl AtRest {
+    fn find(store: Option<&Path>, path: &Path) -> Result<Self, SessionsError> {
+        let config = if store.is_some() && !path.exists() { None } else { Some(load(path)?) };
+        let folder = match (store, config.as_ref().map(|config| &config.session.store)) {
+            (Some(store), _) => store.to_owned(),
+            (None, Some(StoreSettings::Sled { path })) => path.clone(),
+            (None, _) => return Err(CheckError::NothingStored(path.into()).into()),
+        };
+        let limits = config.as_ref().map_or(DEFAULT_LIMITS, |config| Limits {
+            duration: config.session.duration,
+            idle_timeout: config.session.idle_timeout,
+        });
+        let now = SystemClock::starting_at_least(SledStore::latest_moment(&folder)).now();
+        Ok(Self { config, folder, limits, now })
+    }
 }
 
 fn tell(out: &mut impl Write, folder: &Path, found: &Inspection) -> io::Result<()> {

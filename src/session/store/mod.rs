@@ -4,7 +4,7 @@
 //! user and by expiry live in the table and are rebuilt at start, so no crash can leave an index without its record (S6).
 
 pub(in crate::session) mod folder;
-mod ledger;
+pub(in crate::session) mod ledger;
 mod marker;
 mod memory;
 pub(crate) mod sled;

@@ -345,6 +345,6 @@ fn failed(error: impl ToString) -> StoreError {
     StoreError::Failed(error.to_string())
 }
 
-mod survey;
+pub(in crate::session) mod survey;
 #[cfg(test)]
 mod tests;
