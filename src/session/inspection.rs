@@ -45,7 +45,13 @@ pub enum InspectionError {
     /// There is no store.
     #[error("there is no session store at {}", .0.display())]
     Absent(PathBuf),
-    /// It is open elsewhere, or damaged.
+    /// A gateway has it open.
+    #[error(
+        "the session store {} is in use: stop the gateway first, or look at a copy of that folder and of the .marker file beside it",
+        .0.display()
+    )]
+    InUse(PathBuf),
+    /// It is damaged.
     #[error(transparent)]
     Sled(#[from] SledError),
     /// It opened but cannot be read.
@@ -150,17 +156,17 @@ fn within(limits: Limits, record: &Record, now: Timestamp) -> bool {
 }
 
 /// The store's lock while it is copied; a copy made by hand has none.
-fn lock(folder: &Path) -> Result<Option<File>, SledError> {
+fn lock(folder: &Path) -> Result<Option<File>, InspectionError> {
     let io = |source| SledError::Io { path: folder.into(), source };
     let lock = match File::open(beside(folder, ".lock")) {
         Ok(lock) => lock,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(io(error)),
+        Err(error) => return Err(io(error).into()),
     };
     match lock.try_lock() {
         Ok(()) => Ok(Some(lock)),
-        Err(fs::TryLockError::WouldBlock) => Err(SledError::InUse { path: folder.into() }),
-        Err(fs::TryLockError::Error(source)) => Err(io(source)),
+        Err(fs::TryLockError::WouldBlock) => Err(InspectionError::InUse(folder.into())),
+        Err(fs::TryLockError::Error(source)) => Err(io(source).into()),
     }
 }
 

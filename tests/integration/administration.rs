@@ -353,7 +353,7 @@ fn a_store_at_rest_is_checked_without_being_changed() {
     let (ada, mut bob) = (logged_in(&gateway, "ada"), logged_in(&gateway, "bob"));
     bob.log_out();
     let error = refused(sessions(&gateway, &["check"]));
-    assert!(error.contains("is in use by another process: is the gateway running already?"), "{error}");
+    assert!(error.contains("is in use: stop the gateway first, or look at a copy"), "{error}");
 
     let (config, store) = (gateway.file("gateway.toml"), gateway.file("sessions"));
     let (folder, clock) = (gateway.folder(), gateway.clock());
@@ -393,7 +393,7 @@ fn sessions_of_a_stopped_store_move_to_a_fresh_one() {
         let arguments = ["sessions", "export", "--store", text(&store), "-c", text(&config), text(&file)];
         program().args(arguments).output().unwrap()
     };
-    assert!(refused(export()).contains("is in use by another process"));
+    assert!(refused(export()).contains("is in use: stop the gateway first"));
     let (folder, clock) = (old.folder(), old.clock());
     old.stop();
     assert_eq!(said(export()), format!("exported 1 session to {}\n", file.display()));
