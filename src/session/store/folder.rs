@@ -235,7 +235,7 @@ pub(super) fn sync_parent(path: &Path) -> io::Result<()> {
 }
 
 /// The file next to `folder` that is called like it plus `suffix`; a trailing slash in the settings changes nothing.
-pub(super) fn beside(folder: &Path, suffix: &str) -> PathBuf {
+pub(in crate::session) fn beside(folder: &Path, suffix: &str) -> PathBuf {
     let mut name = folder.components().as_path().as_os_str().to_owned();
     name.push(suffix);
     name.into()
