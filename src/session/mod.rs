@@ -17,6 +17,7 @@ pub mod cookie;
 pub mod counters;
 pub mod export_file;
 pub mod id;
+pub mod inspection;
 pub mod keys;
 pub mod lifetime;
 mod live;

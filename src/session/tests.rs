@@ -2,6 +2,7 @@
 
 mod bad_cookies;
 mod cap;
+mod exchange;
 mod hot_path;
 mod kill;
 mod rig;
