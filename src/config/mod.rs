@@ -32,6 +32,8 @@ const LARGEST_FILE: u64 = 1024 * 1024;
 /// A checked configuration.
 #[derive(Clone, Debug)]
 pub struct Config {
+    /// The file it was read from, for a reload; `None` when it came from no file.
+    pub source: Option<PathBuf>,
     /// Listeners, workers and limits.
     pub server: crate::server::Settings,
     /// Sessions and their cookie.
@@ -48,6 +50,8 @@ pub struct Config {
     pub admin_socket: Option<PathBuf>,
     /// The access log.
     pub access_log: crate::observe::access_log::Settings,
+    /// The audit log.
+    pub audit_log: crate::observe::audit::Settings,
 }
 
 /// A configuration that can be run.
@@ -93,7 +97,9 @@ pub fn load(path: &Path) -> Result<Loaded, LoadError> {
         unreadable(format!("line {line} is not UTF-8 text"))
     })?;
     let base = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    Ok(parse(&text, &path.display().to_string(), base)?)
+    let mut loaded = parse(&text, &path.display().to_string(), base)?;
+    loaded.config.source = Some(path.to_owned());
+    Ok(loaded)
 }
 
 /// Checks the configuration in `text`, which messages call `file_name`. Relative paths resolve against `base`.
@@ -156,6 +162,7 @@ fn read<'a>(tree: &'a Spanned<DeTable<'a>>, text: &str, report: &'a Report, base
     let server::Management { listen: management, admin_socket } =
         server::management(root.section("management"), base, &server.settings.listen, &session.store);
     let access_log = server::access_log(root.section("access_log"), base);
+    let audit_log = server::audit_log(root.section("audit_log"), base);
     let proxy = server::proxy(root.section("proxy"));
     let routes = routes::read(&mut root, &server, |at| line_of(text, at));
     root.finish();
@@ -167,6 +174,7 @@ fn read<'a>(tree: &'a Spanned<DeTable<'a>>, text: &str, report: &'a Report, base
         routes,
     };
     Config {
+        source: None,
         server: server.settings,
         session,
         login: login.settings,
@@ -175,6 +183,7 @@ fn read<'a>(tree: &'a Spanned<DeTable<'a>>, text: &str, report: &'a Report, base
         management,
         admin_socket,
         access_log,
+        audit_log,
     }
 }
 

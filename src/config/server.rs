@@ -1,4 +1,4 @@
-//! `[server]`, `[management]`, `[proxy]` and `[access_log]`.
+//! `[server]`, `[management]`, `[proxy]`, `[access_log]` and `[audit_log]`.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -7,7 +7,7 @@ use ipnet::IpNet;
 
 use super::address::{clash, listen_address};
 use super::reader::{Field, Section};
-use crate::observe::access_log;
+use crate::observe::{access_log, audit};
 use crate::server::{ListenAddress, Settings};
 use crate::session::StoreSettings;
 
@@ -141,19 +141,32 @@ pub(super) fn proxy(mut section: Section<'_>) -> crate::proxy::Settings {
 
 /// `[access_log]`.
 pub(super) fn access_log(mut section: Section<'_>, base: &Path) -> access_log::Settings {
-    let target = match section.take("target").and_then(|f| Some((f.text()?, f))) {
-        None | Some(("stdout", _)) => Some(access_log::Target::Stdout),
-        Some(("off", _)) => None,
-        Some(("", field)) => {
-            field.error("`access_log.target` is empty", "\"stdout\", \"off\" or the path of a file");
-            None
-        }
-        Some((path, _)) => Some(access_log::Target::File(base.join(path))),
-    };
+    let target = log_target(&mut section, base, "stdout");
     let formats = [("json", access_log::Format::Json), ("text", access_log::Format::Text)];
     let format = section.take("format").and_then(|f| f.word(&formats)).unwrap_or(access_log::Format::Json);
     section.finish();
     access_log::Settings { target, format }
+}
+
+/// `[audit_log]`.
+pub(super) fn audit_log(mut section: Section<'_>, base: &Path) -> audit::Settings {
+    let target = log_target(&mut section, base, "off");
+    section.finish();
+    audit::Settings { target }
+}
+
+fn log_target(section: &mut Section<'_>, base: &Path, default: &str) -> Option<access_log::Target> {
+    let field = section.take("target");
+    match field.as_ref().map_or(Some(default), Field::text).unwrap_or("off") {
+        "stdout" => Some(access_log::Target::Stdout),
+        "off" => None,
+        "" => {
+            let what = |f: &Field<'_>| format!("`{}` is empty", f.name);
+            field.inspect(|f| f.error(what(f), "\"stdout\", \"off\" or the path of a file"));
+            None
+        }
+        path => Some(access_log::Target::File(base.join(path))),
+    }
 }
 
 /// A number that counts things in memory.

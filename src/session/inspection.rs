@@ -177,6 +177,8 @@ fn named(error: SledError, folder: &Path) -> SledError {
         SledError::InUse { .. } => SledError::InUse { path },
         SledError::Damaged { cause, .. } => SledError::Damaged { path, cause },
         SledError::Io { source, .. } => SledError::Io { path, source },
+        // About the folder the copy lies in.
+        loose @ SledError::Loose { .. } => loose,
     }
 }
 

@@ -14,7 +14,7 @@ use crate::session::cookie::{CookieCodec, NotGenuine, Presented};
 use crate::session::counters::{Counters, EndReason, Rejection, add_one};
 use crate::session::id::{StoredId, Token};
 use crate::session::live::LiveSession;
-use crate::session::outcome::{Activity, CleanReport, Created, Managed, SessionError, StoreHealth};
+use crate::session::outcome::{Activity, Caller, CleanReport, Created, Managed, SessionError, StoreHealth};
 use crate::session::record::{MAX_USER, Origin, Record};
 use crate::session::shared::Shared;
 use crate::session::writer::{Command, Order, Queue, Reply};
@@ -48,37 +48,76 @@ impl SessionManager {
     }
 
     /// Per-request upkeep, on the hot path: finds our cookie, checks its MAC, looks the session up in memory, judges both
-    /// limits at `now`, marks activity. It never waits, and never reads the store.
-    pub fn manage(&self, headers: &HeaderMap, secure: bool, activity: Activity, now: Timestamp) -> Managed {
+    /// limits at `now`, marks activity. It never waits, and never reads the store. Only a request with a bad cookie takes a
+    /// lock, which only such requests take (S40). A bare `bool` is a caller of whom only `secure` is known.
+    pub fn manage(
+        &self,
+        headers: &HeaderMap,
+        caller: impl Into<Caller>,
+        activity: Activity,
+        now: Timestamp,
+    ) -> Managed {
+        let caller = caller.into();
+        let secure = caller.secure;
         let mut found: Option<(Presented, Arc<LiveSession>)> = None;
-        let mut rejected: Option<Rejection> = None;
+        let mut rejected: Option<Refused> = None;
         for value in cookie::values(headers, self.cookies.name(secure).as_bytes()).take(MAX_TRIES) {
             match (self.try_cookie(value, now), &found) {
                 (Ok(fresh), None) => found = Some(fresh),
                 (Ok((_, session)), Some((_, first))) if session.stored_id() == first.stored_id() => {}
-                (Ok(_), Some(_)) => return self.reject(Rejection::Duplicate, secure),
-                (Err(rejection), _) => rejected = rejected.max(Some(rejection)),
+                (Ok((_, session)), Some(_)) => {
+                    return self.reject(&Refused::of(Rejection::Duplicate, &session), caller, now);
+                }
+                (Err(refused), _) => {
+                    rejected = Some(match rejected {
+                        Some(before) => before.and(refused),
+                        None => refused,
+                    });
+                }
             }
         }
         let Some((presented, session)) = found else {
-            return rejected.map_or_else(Managed::default, |rejection| self.reject(rejection, secure));
+            return rejected.map_or_else(Managed::default, |refused| self.reject(&refused, caller, now));
         };
-        if activity == Activity::Counts && session.mark_activity(now, self.touch_period) {
-            // Only a closed manager has no writer; memory knows of the activity all the same.
-            let _ = self.queue.touches.send(Arc::clone(&session));
-        }
+        self.mark(&session, activity, now);
         let set_cookie = presented.older_key.then(|| {
             add_one(&self.shared.counters.reissued);
+            if let Some(trail) = &self.shared.trail {
+                trail.renewed(&session);
+            }
             self.cookies.issue(&presented.token, session.absolute_at().since(now), secure)
         });
-        Managed { session: Some(session), set_cookie, rejected: None }
+        Managed { session: Some(session), set_cookie, ..Managed::default() }
+    }
+
+    /// Another request of a session that [`SessionManager::manage`] found before: judges and marks it alike, and answers whether
+    /// it is still live.
+    pub fn revisit(&self, session: &Arc<LiveSession>, activity: Activity, now: Timestamp) -> bool {
+        let live = self.shared.over(session, now).is_none();
+        if live {
+            self.mark(session, activity, now);
+        }
+        live
+    }
+
+    /// How many cookies of our name the request carries, of any content.
+    pub fn cookies_of_ours(&self, headers: &HeaderMap, secure: bool) -> usize {
+        cookie::values(headers, self.cookies.name(secure).as_bytes()).count()
+    }
+
+    fn mark(&self, session: &Arc<LiveSession>, activity: Activity, now: Timestamp) {
+        if activity == Activity::Counts && session.mark_activity(now, self.touch_period) {
+            // Only a closed manager has no writer; memory knows of the activity all the same.
+            let _ = self.queue.touches.send(Arc::clone(session));
+        }
     }
 
     /// Begins a session for `subject`; resolves once it is durable. `ended`, the session the login was made with, ends in the
     /// same write (S27). Always a fresh token: an id a client brought is never adopted.
     ///
     /// # Errors
-    /// When the store cannot be written or the generator fails; `ended` then lives on.
+    /// When the store cannot be written, the generator fails, or the user has as many sessions as the cap allows; `ended` then
+    /// lives on.
     pub async fn create(
         &self,
         subject: &Subject,
@@ -187,22 +226,32 @@ impl SessionManager {
         let _ = self.ask(Command::Close).await;
     }
 
-    fn try_cookie(&self, value: &[u8], now: Timestamp) -> Result<(Presented, Arc<LiveSession>), Rejection> {
+    fn try_cookie(&self, value: &[u8], now: Timestamp) -> Result<(Presented, Arc<LiveSession>), Refused> {
         let presented = self.cookies.read(value).map_err(|not_genuine| match not_genuine {
-            NotGenuine::Malformed => Rejection::Malformed,
-            NotGenuine::BadMac => Rejection::BadMac,
+            NotGenuine::Malformed => Refused::new(Rejection::Malformed, None),
+            NotGenuine::BadMac => Refused::new(Rejection::BadMac, None),
         })?;
-        let session = self.shared.table.find(&presented.token.stored_id()).ok_or(Rejection::Unknown)?;
+        let id = presented.token.stored_id();
+        let session = self.shared.table.find(&id).ok_or(Refused::new(Rejection::Unknown, Some(id)))?;
         match self.shared.over(&session, now) {
             None => Ok((presented, session)),
-            Some(EndReason::Idle | EndReason::Absolute) => Err(Rejection::Expired),
-            Some(_) => Err(Rejection::Unknown),
+            Some(EndReason::Idle | EndReason::Absolute) => Err(Refused::of(Rejection::Expired, &session)),
+            Some(_) => Err(Refused::of(Rejection::Unknown, &session)),
         }
     }
 
-    fn reject(&self, rejection: Rejection, secure: bool) -> Managed {
+    fn reject(&self, refused: &Refused, caller: Caller, now: Timestamp) -> Managed {
+        let rejection = refused.why;
         self.shared.counters.count_rejected(rejection);
-        Managed { session: None, set_cookie: Some(self.cookies.removal(secure)), rejected: Some(rejection) }
+        if let Some(trail) = &self.shared.trail {
+            trail.rejected(rejection, refused.id.as_ref(), caller.address);
+        }
+        let retry_after = refused.bad.then(|| self.shared.sources.count(caller.address, now)).flatten();
+        if retry_after.is_some() {
+            add_one(&self.shared.counters.throttled);
+        }
+        let set_cookie = Some(self.cookies.removal(caller.secure));
+        Managed { session: None, set_cookie, rejected: Some(rejection), retry_after }
     }
 
     pub(super) async fn forget(&self, ids: Vec<StoredId>) -> Result<(), SessionError> {
@@ -217,5 +266,31 @@ impl SessionManager {
 
     pub(super) fn send(&self, command: Command) -> Result<(), SessionError> {
         self.queue.commands.send(command).map_err(|_| SessionError::Closed)
+    }
+}
+
+/// A cookie that opens nothing, and the session it speaks of when it is genuine.
+struct Refused {
+    why: Rejection,
+    id: Option<StoredId>,
+    /// It counts against its source. An expired or a doubled cookie does not: honest browsers have those.
+    bad: bool,
+}
+
+impl Refused {
+    fn new(why: Rejection, id: Option<StoredId>) -> Self {
+        let bad = matches!(why, Rejection::Malformed | Rejection::BadMac | Rejection::Unknown);
+        Self { why, id, bad }
+    }
+
+    fn of(why: Rejection, session: &LiveSession) -> Self {
+        Self::new(why, Some(session.stored_id()))
+    }
+
+    /// Two of one request: the reason that says more, and bad if either is, so that an expired cookie cannot cover forged ones.
+    fn and(self, other: Self) -> Self {
+        let bad = self.bad || other.bad;
+        let telling = if self.why >= other.why { self } else { other };
+        Self { bad, ..telling }
     }
 }

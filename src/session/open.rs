@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::base::clock::{Clock, Timestamp};
 use crate::base::identity::Subject;
 use crate::base::secret::Random;
+use crate::observe::audit::AuditLog;
 use crate::session::cookie::{CookieCodec, CookieProblem};
 use crate::session::counters::{EndReason, add_one};
 use crate::session::keys::{KeyRing, SecretProblem};
@@ -13,6 +14,7 @@ use crate::session::manager::SessionManager;
 use crate::session::record::Record;
 use crate::session::shared::Shared;
 use crate::session::store::{Change, Distrust, MemoryStore, SessionStore, SledError, SledStore, StoreError};
+use crate::session::trail::Trail;
 use crate::session::{Settings, StoreSettings, writer};
 
 /// Most deletions in one commit at start.
@@ -70,8 +72,22 @@ impl SessionManager {
         random: Arc<dyn Random>,
         subject_of: &dyn Fn(&str) -> Option<Subject>,
     ) -> Result<(Arc<Self>, OpenReport), OpenError> {
+        Self::open_audited(settings, clock, random, subject_of, None)
+    }
+
+    /// The same, and tells `audit` what becomes of every session (S39).
+    ///
+    /// # Errors
+    /// As [`SessionManager::open`].
+    pub fn open_audited(
+        settings: &Settings,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+        subject_of: &dyn Fn(&str) -> Option<Subject>,
+        audit: Option<Arc<AuditLog>>,
+    ) -> Result<(Arc<Self>, OpenReport), OpenError> {
         let random_for_store = Arc::clone(&random);
-        Self::open_with(settings, clock, random, subject_of, || {
+        Self::assemble(settings, clock, random, subject_of, audit, || {
             Ok(match &settings.store {
                 StoreSettings::Memory => Box::new(MemoryStore::default()),
                 StoreSettings::Sled { path } => Box::new(SledStore::open(path, &*random_for_store)?),
@@ -79,12 +95,24 @@ impl SessionManager {
         })
     }
 
-    /// The same over any store; `make` is called once the settings are known to be good.
+    /// The same over any store, without an audit log; `make` is called once the settings are known to be good.
+    #[cfg(test)]
     pub(crate) fn open_with(
         settings: &Settings,
         clock: Arc<dyn Clock>,
         random: Arc<dyn Random>,
         subject_of: &dyn Fn(&str) -> Option<Subject>,
+        make: impl FnOnce() -> Result<Box<dyn SessionStore>, OpenError>,
+    ) -> Result<(Arc<Self>, OpenReport), OpenError> {
+        Self::assemble(settings, clock, random, subject_of, None, make)
+    }
+
+    pub(crate) fn assemble(
+        settings: &Settings,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+        subject_of: &dyn Fn(&str) -> Option<Subject>,
+        audit: Option<Arc<AuditLog>>,
         make: impl FnOnce() -> Result<Box<dyn SessionStore>, OpenError>,
     ) -> Result<(Arc<Self>, OpenReport), OpenError> {
         let keys = KeyRing::new(&settings.secrets)?;
@@ -94,7 +122,9 @@ impl SessionManager {
             return Err(OpenError::Limits);
         }
         let mut store = make()?;
-        let shared = Arc::new(Shared::new(limits, store.not_before()));
+        let trail = audit.zip(settings.secrets.first());
+        let trail = trail.map(|(log, secret)| Trail::new(log, secret, Arc::clone(&clock)));
+        let shared = Arc::new(Shared::new(settings, store.not_before(), trail));
         let report = load(&mut *store, &shared, clock.now(), subject_of)?;
         let queue = writer::start(store, Arc::clone(&shared))?;
         let cookies = CookieCodec::new(keys, &settings.cookie);

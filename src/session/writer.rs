@@ -129,7 +129,7 @@ impl Writer {
         let mut later = Vec::new();
         for command in group {
             match command {
-                Command::Create(order) => plan.create(*order),
+                Command::Create(order) => plan.create(*order, &self.shared),
                 Command::Forget(ids, reply) => plan.forget(ids, reply),
                 Command::Settle(reply) => plan.settled.push(reply),
                 Command::Close(reply) => close = Some(reply),
@@ -165,6 +165,9 @@ impl Writer {
             if session.ended().is_none() {
                 plan.changes.push(Change::Touch(session.stored_id(), session.last_seen_at()));
                 plan.touches += 1;
+                if self.shared.trail.is_some() {
+                    plan.touched.push((plan.changes.len() - 1, session));
+                }
             }
         }
     }
@@ -186,17 +189,30 @@ impl Writer {
             add_one(&self.shared.counters.commits);
             self.shared.counters.touches.fetch_add(plan.touches, Ordering::Relaxed);
         }
-        for (at, order) in plan.creates {
+        if let Some(trail) = &self.shared.trail {
+            let written = |at: &usize| outcomes.get(*at) == Some(&Outcome::Done);
+            plan.touched
+                .iter()
+                .filter(|(at, _)| written(at))
+                .for_each(|(_, session)| trail.extended(session));
+        }
+        for Create { at, order, makes_room } in plan.creates {
+            // What the commit has deleted ends first, so that nobody ever sees one session too many.
+            for session in makes_room.iter().filter_map(|id| self.shared.table.find(id)) {
+                self.shared.end(&session, EndReason::Cap);
+            }
+            if let Some(old) = &order.ended {
+                self.shared.end(old, EndReason::Replaced);
+            }
             let answer = match outcomes.get(at) {
                 Some(Outcome::Done) => Ok(self.shared.enter(order.id, &order.record, &order.subject)),
                 _ => Err(SessionError::IdTaken),
             };
-            if answer.is_ok()
-                && let Some(old) = &order.ended
-            {
-                self.shared.end(old, EndReason::Replaced);
-            }
             let _ = order.reply.send(answer);
+        }
+        for reply in plan.refused {
+            add_one(&self.shared.counters.refused_at_cap);
+            let _ = reply.send(Err(SessionError::AtCap));
         }
         for reply in plan.forgotten.into_iter().chain(plan.settled) {
             let _ = reply.send(Ok(()));
@@ -214,8 +230,9 @@ impl Writer {
             }
         }
         self.shared.owed.store(self.owed.len(), Ordering::Relaxed);
-        for (_, order) in plan.creates {
-            let _ = order.reply.send(Err(SessionError::StoreUnavailable));
+        let refused = plan.creates.into_iter().map(|create| create.order.reply).chain(plan.refused);
+        for reply in refused {
+            let _ = reply.send(Err(SessionError::StoreUnavailable));
         }
         for reply in plan.forgotten.into_iter().chain(plan.settled) {
             let _ = reply.send(Err(SessionError::NotDurable));
@@ -308,21 +325,57 @@ impl Writer {
 struct Plan {
     changes: Vec<Change>,
     touches: u64,
-    /// Each with the place of its `Create` among the changes.
-    creates: Vec<(usize, Order)>,
+    /// For the audit log, each with its place among the changes.
+    touched: Vec<(usize, Arc<LiveSession>)>,
+    creates: Vec<Create>,
+    /// Ids that a create of this plan deletes.
+    deleted: HashSet<StoredId>,
+    /// Logins above the cap. They are answered with the others: had an earlier one failed, there would have been room.
+    refused: Vec<Reply<Arc<LiveSession>>>,
     forgotten: Vec<Reply<()>>,
     settled: Vec<Reply<()>>,
 }
 
+/// One session to be created.
+struct Create {
+    /// The place of its `Create` among the changes.
+    at: usize,
+    order: Order,
+    /// Sessions of the same user that end for it.
+    makes_room: Vec<StoredId>,
+}
+
 impl Plan {
-    fn create(&mut self, order: Order) {
-        if let Some(old) = &order.ended {
-            self.changes.push(Change::Delete(old.stored_id()));
+    fn create(&mut self, order: Order, shared: &Shared) {
+        let replaced = order.ended.as_ref().map(|old| old.stored_id());
+        let mut makes_room = Vec::new();
+        if let Some(cap) = shared.cap {
+            let live = self.live_sessions(&order, replaced, shared);
+            match cap.room(&live) {
+                Some(ids) => makes_room = ids,
+                None => return self.refused.push(order.reply),
+            }
         }
-        self.creates.push((self.changes.len(), order));
-        if let Some((_, order)) = self.creates.last() {
-            self.changes.push(Change::Create(order.id, order.record.clone()));
+        for id in makes_room.iter().copied().chain(replaced) {
+            self.deleted.insert(id);
+            self.changes.push(Change::Delete(id));
         }
+        let at = self.changes.len();
+        self.changes.push(Change::Create(order.id, order.record.clone()));
+        self.creates.push(Create { at, order, makes_room });
+    }
+
+    /// The sessions that the user of `order` will have when everything planned so far is done, oldest first.
+    fn live_sessions(&self, order: &Order, replaced: Option<StoredId>, shared: &Shared) -> Vec<StoredId> {
+        let (user, now) = (&order.record.user, order.record.created_at);
+        let present = shared.table.known_account(user).map(|account| account.sessions()).unwrap_or_default();
+        let present =
+            present.iter().filter(|session| shared.over(session, now).is_none()).map(|s| s.stored_id());
+        let planned = self.creates.iter().filter(|create| create.order.record.user == *user);
+        present
+            .chain(planned.map(|create| create.order.id))
+            .filter(|id| !self.deleted.contains(id) && Some(*id) != replaced)
+            .collect()
     }
 
     fn forget(&mut self, ids: Vec<StoredId>, reply: Reply<()>) {

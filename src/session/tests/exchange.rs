@@ -55,7 +55,8 @@ async fn every_session_of_an_import_is_judged_and_counted() {
         (id(5), record("ada", START + Duration::from_millis(1))),
     ];
     let report = manager.import(brought, &some, START).await.unwrap();
-    let expected = ImportReport { imported: 1, present: 1, expired: 1, ended: 0, disowned: 2, future: 1 };
+    let expected =
+        ImportReport { imported: 1, present: 1, expired: 1, ended: 0, disowned: 2, future: 1, over_cap: 0 };
     assert_eq!(report, expected);
     assert_eq!(manager.live(), 1);
 }
