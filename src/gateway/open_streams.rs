@@ -189,6 +189,8 @@ mod tests {
             duration: Duration::from_secs(86_400),
             idle_timeout: Duration::from_secs(7_200),
             store: StoreSettings::Memory,
+            cap: None,
+            max_bad_cookies: 0,
             cookie: CookieSettings {
                 name: None,
                 http_only: true,
@@ -199,6 +201,8 @@ mod tests {
                 path: "/".into(),
                 domain: None,
             },
+            cap: None,
+            max_bad_cookies: 0,
         };
         let (random, nobody) = (Arc::new(SystemRandom), |_: &str| None);
         let (manager, _) = SessionManager::open(&settings, Arc::new(clock.clone()), random, &nobody).unwrap();
