@@ -101,3 +101,16 @@ async fn a_damaged_ledger_refuses_export_and_import_but_no_login() {
     assert!(manager.create(&subject("ada"), None, Origin::default(), true, START).await.is_ok());
     assert_eq!(manager.health().fault, None);
 }
+
+#[tokio::test]
+async fn an_import_keeps_to_the_cap() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut settings = settings(StoreSettings::Sled { path: folder.path().join("sessions") });
+    settings.cap = Some(Cap { max_per_user: 2, at_limit: AtLimit::Refuse });
+    let clock = Arc::new(ManualClock::new(START));
+    let (manager, _) = SessionManager::open(&settings, clock, Arc::new(SystemRandom), &everybody).unwrap();
+    let brought = (1..=3).map(|n| (id(n), record("ada", START))).collect();
+    let report = manager.import(brought, &some, START).await.unwrap();
+    assert_eq!((report.imported, report.over_cap), (2, 1));
+    assert_eq!(manager.sessions_of("ada", START).len(), 2);
+}
