@@ -14,7 +14,7 @@ use crate::base::secret::{Random, RandomError};
 use crate::session::id::StoredId;
 use crate::session::lifetime::{Judgement, Limits, Moments};
 use crate::session::record::Record;
-use crate::session::store::folder::beside;
+use crate::session::store::folder::{Lock, beside};
 use crate::session::store::ledger::Ledger;
 use crate::session::store::sled::survey::Survey;
 use crate::session::store::{Distrust, SledError, SledStore, StoreError};
@@ -136,7 +136,7 @@ pub fn export_at_rest(
 type Records = Vec<(StoredId, Record)>;
 
 /// Everything in the store, by way of a copy, and the lock that was held meanwhile.
-fn look(folder: &Path, random: &dyn Random) -> Result<(Survey, Records, Option<File>), InspectionError> {
+fn look(folder: &Path, random: &dyn Random) -> Result<(Survey, Records, Option<Lock>), InspectionError> {
     if !folder.join("db").is_file() {
         return Err(InspectionError::Absent(folder.into()));
     }
@@ -156,15 +156,15 @@ fn within(limits: Limits, record: &Record, now: Timestamp) -> bool {
 }
 
 /// The store's lock while it is copied; a copy made by hand has none.
-fn lock(folder: &Path) -> Result<Option<File>, InspectionError> {
+fn lock(folder: &Path) -> Result<Option<Lock>, InspectionError> {
     let io = |source| SledError::Io { path: folder.into(), source };
     let lock = match File::open(beside(folder, ".lock")) {
         Ok(lock) => lock,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(io(error).into()),
     };
-    match lock.try_lock() {
-        Ok(()) => Ok(Some(lock)),
+    match Lock::take(lock) {
+        Ok(lock) => Ok(Some(lock)),
         Err(fs::TryLockError::WouldBlock) => Err(InspectionError::InUse(folder.into())),
         Err(fs::TryLockError::Error(source)) => Err(io(source).into()),
     }
@@ -177,6 +177,7 @@ fn named(error: SledError, folder: &Path) -> SledError {
         SledError::InUse { .. } => SledError::InUse { path },
         SledError::Damaged { cause, .. } => SledError::Damaged { path, cause },
         SledError::Io { source, .. } => SledError::Io { path, source },
+        // About the folder the copy lies in.
         loose @ SledError::Loose { .. } => loose,
     }
 }

@@ -55,7 +55,8 @@ async fn every_session_of_an_import_is_judged_and_counted() {
         (id(5), record("ada", START + Duration::from_millis(1))),
     ];
     let report = manager.import(brought, &some, START).await.unwrap();
-    let expected = ImportReport { imported: 1, present: 1, expired: 1, ended: 0, disowned: 2, future: 1 };
+    let expected =
+        ImportReport { imported: 1, present: 1, expired: 1, ended: 0, disowned: 2, future: 1, over_cap: 0 };
     assert_eq!(report, expected);
     assert_eq!(manager.live(), 1);
 }
@@ -99,4 +100,17 @@ async fn a_damaged_ledger_refuses_export_and_import_but_no_login() {
     assert!(matches!(manager.import(brought, &some, START).await, Err(SessionError::Ledger(_))));
     assert!(manager.create(&subject("ada"), None, Origin::default(), true, START).await.is_ok());
     assert_eq!(manager.health().fault, None);
+}
+
+#[tokio::test]
+async fn an_import_keeps_to_the_cap() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut settings = settings(StoreSettings::Sled { path: folder.path().join("sessions") });
+    settings.cap = Some(Cap { max_per_user: 2, at_limit: AtLimit::Refuse });
+    let clock = Arc::new(ManualClock::new(START));
+    let (manager, _) = SessionManager::open(&settings, clock, Arc::new(SystemRandom), &everybody).unwrap();
+    let brought = (1..=3).map(|n| (id(n), record("ada", START))).collect();
+    let report = manager.import(brought, &some, START).await.unwrap();
+    assert_eq!((report.imported, report.over_cap), (2, 1));
+    assert_eq!(manager.sessions_of("ada", START).len(), 2);
 }
