@@ -127,11 +127,10 @@ pub fn start(config: &Config, clock: Arc<dyn Clock>, random: Arc<dyn Random>) ->
     for warning in login.warnings() {
         tracing::warn!("{warning}");
     }
-    let now = clock.now();
     let (sessions, report) = {
-        let directory = login.clone();
-        SessionManager::open(&config.session, clock.clone(), random.clone(), &move |user| {
-            directory.subject_of(user, now)
+        let (directory, clock_for_login) = (login.clone(), clock.clone());
+        SessionManager::open(&config.session, clock.clone(), random.clone(), move |user: &str| {
+            directory.subject_of(user, clock_for_login.now())
         })?
     };
     say_what_was_found(&report);

@@ -39,7 +39,7 @@ pub struct Call<'a> {
 
 impl<'a> Call<'a> {
     /// Identifies the caller of an own path. Asking for our pages is no activity that keeps a session alive.
-    pub fn new<B>(
+    pub async fn new<B>(
         gateway: &'a Gateway,
         client: ClientView,
         host: &Host<'_>,
@@ -47,7 +47,12 @@ impl<'a> Call<'a> {
         id: RequestId,
         now: Timestamp,
     ) -> Self {
-        let managed = gateway.sessions.manage(request.headers(), client.secure, Activity::Ignored, now);
+        let headers = request.headers();
+        let mut managed = gateway.sessions.manage(headers, client.secure, Activity::Ignored, now);
+        if managed.unresolved.is_some() {
+            managed =
+                gateway.sessions.resolve(managed, headers, client.secure, Activity::Ignored, now).await;
+        }
         let host = Host { name: host.name.clone().into_owned().into(), port: host.port };
         Self { gateway, client, host, managed, id, now, wants_page: accepts_html(request.headers()) }
     }
@@ -85,6 +90,9 @@ pub async fn answer(
         "/login" if method == Method::POST => login::submit(call, request).await,
         "/logout" if read => (with_cookie(logout::ask(&call, &request), cookie), None),
         "/logout" if method == Method::POST => logout::submit(call, request).await,
+        "/whoami" if read && call.managed.unresolved.is_some() => {
+            (call.fail(respond::STORE_UNREACHABLE), Some(respond::STORE_UNREACHABLE.code))
+        }
         "/whoami" if read => (with_cookie(whoami(&call), cookie), None),
         "/login" | "/logout" => (not_allowed(&call, "GET, HEAD, POST"), Some("method")),
         "/whoami" => (not_allowed(&call, "GET, HEAD"), Some("method")),

@@ -15,7 +15,7 @@ use crate::gateway::navigation::accepts_html;
 use crate::gateway::own_paths::OwnPath;
 use crate::gateway::privacy;
 use crate::gateway::reply::{OpenLine, Reply, ReplyBody};
-use crate::gateway::respond::{Failure, closing};
+use crate::gateway::respond::{Failure, STORE_UNREACHABLE, closing};
 use crate::gateway::worker::Worker;
 use crate::policy::{Decision, Facts, decide};
 use crate::proxy;
@@ -86,7 +86,7 @@ async fn walk(
         }
     };
     if let Some(endpoint) = own {
-        let call = Call::new(&gateway, client, &normal.host, &request, id, now);
+        let call = Call::new(&gateway, client, &normal.host, &request, id, now).await;
         note.line(|line| line.identity = call.identity());
         let (reply, reason) = endpoints::answer(call, &endpoint, request).await;
         note.decision("own", reason);
@@ -112,7 +112,12 @@ async fn walk(
     };
 
     // Identify: a live session's user as the directory knows them now, or nobody.
-    let managed = gateway.sessions.manage(request.headers(), client.secure, route.activity, now);
+    let mut managed = gateway.sessions.manage(request.headers(), client.secure, route.activity, now);
+    if managed.unresolved.is_some() {
+        // A shared store only: the table cannot tell, the store is asked once for all who wait.
+        let (headers, activity) = (request.headers(), route.activity);
+        managed = gateway.sessions.resolve(managed, headers, client.secure, activity, now).await;
+    }
     let identity = managed.session.as_ref().and_then(|session| session.identity());
     note.line(|line| {
         line.identity.clone_from(&identity);
@@ -123,6 +128,11 @@ async fn walk(
     // Decide: the route's rule over the facts, nothing else.
     let permit = match decide(&route.access, &Facts { identity: identity.as_ref() }) {
         Decision::Allow(permit) => permit,
+        // The session may be a good one, and nobody can say: no login page, which would end it, and no way through.
+        Decision::Challenge if managed.unresolved.is_some() => {
+            note.decision("refuse", Some(STORE_UNREACHABLE.code));
+            return STORE_UNREACHABLE.reply(&gateway.pages, accepts_html(request.headers()), id);
+        }
         Decision::Challenge => {
             note.line(|line| line.decision = "challenge");
             return challenge::log_in_first(&gateway, &request, managed.set_cookie, id);

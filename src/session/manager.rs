@@ -52,13 +52,18 @@ impl SessionManager {
     pub fn manage(&self, headers: &HeaderMap, secure: bool, activity: Activity, now: Timestamp) -> Managed {
         let mut found: Option<(Presented, Arc<LiveSession>)> = None;
         let mut rejected: Option<Rejection> = None;
+        let mut unresolved = None;
         for value in cookie::values(headers, self.cookies.name(secure).as_bytes()).take(MAX_TRIES) {
             match (self.try_cookie(value, now), &found) {
                 (Ok(fresh), None) => found = Some(fresh),
                 (Ok((_, session)), Some((_, first))) if session.stored_id() == first.stored_id() => {}
                 (Ok(_), Some(_)) => return self.reject(Rejection::Duplicate, secure),
-                (Err(rejection), _) => rejected = rejected.max(Some(rejection)),
+                (Err(Refused::Because(rejection)), _) => rejected = rejected.max(Some(rejection)),
+                (Err(Refused::Unresolved(id)), _) => unresolved = Some(id),
             }
+        }
+        if unresolved.is_some() {
+            return Managed { unresolved, ..Managed::default() };
         }
         let Some((presented, session)) = found else {
             return rejected.map_or_else(Managed::default, |rejection| self.reject(rejection, secure));
@@ -71,7 +76,28 @@ impl SessionManager {
             add_one(&self.shared.counters.reissued);
             self.cookies.issue(&presented.token, session.absolute_at().since(now), secure)
         });
-        Managed { session: Some(session), set_cookie, rejected: None }
+        Managed { session: Some(session), set_cookie, rejected: None, unresolved: None }
+    }
+
+    /// The second step of a request whose cookie only a shared store can judge: asks it, once for all who present the same
+    /// cookie, and looks again. Other requests are never brought here.
+    pub async fn resolve(
+        &self,
+        mut managed: Managed,
+        headers: &HeaderMap,
+        secure: bool,
+        activity: Activity,
+        now: Timestamp,
+    ) -> Managed {
+        let Some(coherence) = &self.shared.coherence else { return managed };
+        for _ in 0..MAX_TRIES {
+            let Some(id) = managed.unresolved else { break };
+            if !coherence.link.fetch(id).await {
+                break;
+            }
+            managed = self.manage(headers, secure, activity, now);
+        }
+        managed
     }
 
     /// Begins a session for `subject`; resolves once it is durable. `ended`, the session the login was made with, ends in the
@@ -118,6 +144,20 @@ impl SessionManager {
     pub async fn destroy(&self, session: &Arc<LiveSession>, _now: Timestamp) -> Result<(), SessionError> {
         self.shared.end(session, EndReason::Logout);
         self.forget(vec![session.stored_id()]).await
+    }
+
+    /// Ends the session of a cookie that could not be resolved: it is over on this gateway at once, and on the others when
+    /// the store works again.
+    ///
+    /// # Errors
+    /// As [`SessionManager::destroy`].
+    pub async fn destroy_unresolved(&self, id: &StoredId) -> Result<(), SessionError> {
+        match (self.shared.table.find(id), &self.shared.coherence) {
+            (Some(session), _) => drop(self.shared.end(&session, EndReason::Logout)),
+            (None, Some(coherence)) => coherence.bury(*id),
+            (None, None) => {}
+        }
+        self.forget(vec![*id]).await
     }
 
     /// Ends the session `id`, on behalf of its user or an administrator; false when there is none.
@@ -167,8 +207,10 @@ impl SessionManager {
 
     /// Whether the store does its work.
     pub fn health(&self) -> StoreHealth {
+        let incoherent = self.shared.coherence.as_ref().map(|coherence| coherence.fault.load_full());
+        let incoherent = incoherent.flatten();
         StoreHealth {
-            fault: self.shared.fault.load().as_deref().cloned(),
+            fault: self.shared.fault.load().as_deref().or(incoherent.as_deref().as_deref()).cloned(),
             owed: self.shared.owed.load(Ordering::Relaxed),
         }
     }
@@ -187,22 +229,28 @@ impl SessionManager {
         let _ = self.ask(Command::Close).await;
     }
 
-    fn try_cookie(&self, value: &[u8], now: Timestamp) -> Result<(Presented, Arc<LiveSession>), Rejection> {
+    fn try_cookie(&self, value: &[u8], now: Timestamp) -> Result<(Presented, Arc<LiveSession>), Refused> {
         let presented = self.cookies.read(value).map_err(|not_genuine| match not_genuine {
-            NotGenuine::Malformed => Rejection::Malformed,
-            NotGenuine::BadMac => Rejection::BadMac,
+            NotGenuine::Malformed => Refused::Because(Rejection::Malformed),
+            NotGenuine::BadMac => Refused::Because(Rejection::BadMac),
         })?;
-        let session = self.shared.table.find(&presented.token.stored_id()).ok_or(Rejection::Unknown)?;
+        let id = presented.token.stored_id();
+        let Some(session) = self.shared.table.find(&id) else {
+            let settled = self.shared.knows_absent(&id, now);
+            return Err(if settled { Refused::Because(Rejection::Unknown) } else { Refused::Unresolved(id) });
+        };
         match self.shared.over(&session, now) {
-            None => Ok((presented, session)),
-            Some(EndReason::Idle | EndReason::Absolute) => Err(Rejection::Expired),
-            Some(_) => Err(Rejection::Unknown),
+            None if self.shared.trusts(&session, now) => Ok((presented, session)),
+            None => Err(Refused::Unresolved(id)),
+            Some(EndReason::Idle | EndReason::Absolute) => Err(Refused::Because(Rejection::Expired)),
+            Some(_) => Err(Refused::Because(Rejection::Unknown)),
         }
     }
 
     fn reject(&self, rejection: Rejection, secure: bool) -> Managed {
         self.shared.counters.count_rejected(rejection);
-        Managed { session: None, set_cookie: Some(self.cookies.removal(secure)), rejected: Some(rejection) }
+        let set_cookie = Some(self.cookies.removal(secure));
+        Managed { set_cookie, rejected: Some(rejection), ..Managed::default() }
     }
 
     pub(super) async fn forget(&self, ids: Vec<StoredId>) -> Result<(), SessionError> {
@@ -214,4 +262,11 @@ impl SessionManager {
         self.queue.commands.send(command(reply)).map_err(|_| SessionError::Closed)?;
         answer.await.map_err(|_| SessionError::Closed)?
     }
+}
+
+/// Why a cookie opens nothing now.
+enum Refused {
+    Because(Rejection),
+    /// The table cannot tell.
+    Unresolved(StoredId),
 }

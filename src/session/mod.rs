@@ -12,7 +12,9 @@
 //! table and store know its hash.
 
 pub mod cookie;
+mod coherence;
 pub mod counters;
+mod follow;
 pub mod id;
 pub mod keys;
 pub mod lifetime;
@@ -35,6 +37,7 @@ pub use self::manager::SessionManager;
 pub use self::open::{OpenError, OpenReport};
 pub use self::outcome::{Activity, CleanReport, Created, Managed, SessionDetails, SessionError, StoreHealth};
 pub use self::record::Origin;
+pub use self::store::{RedisAddress, RedisAddressProblem};
 pub use self::sweeper::sweep_forever;
 
 use std::path::PathBuf;
@@ -65,6 +68,13 @@ pub enum StoreSettings {
     Sled {
         /// The store's own folder.
         path: PathBuf,
+    },
+    /// A Redis or Valkey server that several gateways may share.
+    Redis {
+        /// Where it is.
+        address: RedisAddress,
+        /// How long sessions that were verified go on when the server is lost. Default 30 s; zero to 5 min.
+        grace: Duration,
     },
     /// In memory only: every session ends with the process.
     Memory,

@@ -7,6 +7,7 @@ use arc_swap::ArcSwapOption;
 
 use crate::base::clock::Timestamp;
 use crate::base::identity::Subject;
+use crate::session::coherence::Coherence;
 use crate::session::counters::{Counters, EndReason, add_one};
 use crate::session::id::StoredId;
 use crate::session::lifetime::{Judgement, Limits};
@@ -24,6 +25,8 @@ pub(crate) struct Shared {
     pub(crate) fault: ArcSwapOption<String>,
     /// Sessions created at or before this moment (milliseconds) are over.
     pub(crate) not_before: AtomicU64,
+    /// Present when others write to the store too.
+    pub(crate) coherence: Option<Arc<Coherence>>,
 }
 
 impl Shared {
@@ -35,6 +38,7 @@ impl Shared {
             owed: AtomicUsize::new(0),
             fault: ArcSwapOption::const_empty(),
             not_before: AtomicU64::new(not_before.as_millis()),
+            coherence: None,
         }
     }
 
@@ -68,6 +72,15 @@ impl Shared {
 
     /// Ends a session in memory: dead for the very next request on every worker. True for the one caller that did.
     pub(crate) fn end(&self, session: &LiveSession, reason: EndReason) -> bool {
+        if let Some(coherence) = &self.coherence {
+            // Before it leaves the table: an answer on its way must not bring it back.
+            coherence.bury(session.stored_id());
+        }
+        self.end_here(session, reason)
+    }
+
+    /// The same for a session that the store does not hold any more.
+    pub(crate) fn end_here(&self, session: &LiveSession, reason: EndReason) -> bool {
         let first = session.end(reason);
         if first {
             self.counters.count_ended(reason);
@@ -92,6 +105,17 @@ impl Shared {
             self.counters.count_ended(reason);
         }
         Some(reason)
+    }
+
+    /// Whether the table's word on `session` may be taken at `now`; always, when nobody else writes to the store.
+    pub(crate) fn trusts(&self, session: &LiveSession, now: Timestamp) -> bool {
+        self.coherence.as_ref().is_none_or(|coherence| coherence.trusts(session.verified(), now))
+    }
+
+    /// Whether it is settled that there is no session `id`; always, when the table is the whole truth.
+    pub(crate) fn knows_absent(&self, id: &StoredId, now: Timestamp) -> bool {
+        let settled = |coherence: &Arc<Coherence>| coherence.is_buried(id) || coherence.is_absent(id, now);
+        self.coherence.as_ref().is_none_or(settled)
     }
 
     pub(crate) fn not_before(&self) -> Timestamp {

@@ -21,7 +21,7 @@ use crate::session::live::LiveSession;
 use crate::session::outcome::SessionError;
 use crate::session::record::Record;
 use crate::session::shared::Shared;
-use crate::session::store::{Change, Outcome, SessionStore, StoreError};
+use crate::session::store::{Change, Loaded, Outcome, SessionStore, StoreError};
 
 /// Most commands in one commit.
 const MAX_GROUP: usize = 1024;
@@ -160,25 +160,27 @@ impl Writer {
     }
 
     fn commit(&mut self, plan: Plan) {
+        // What others do to a session after this moment is reported to the epoch, so this one vouches for what we create.
+        let epoch = self.shared.coherence.as_ref().map(|coherence| coherence.epoch());
         let outcome = match (self.failing.is_some(), plan.changes.is_empty()) {
             (true, _) => Err(SessionError::StoreUnavailable),
             (false, true) => Ok(Vec::new()),
             (false, false) => self.store.commit(&plan.changes).map_err(|error| self.fail(&error)),
         };
         match outcome {
-            Ok(outcomes) => self.acknowledge(plan, &outcomes),
+            Ok(outcomes) => self.acknowledge(plan, &outcomes, epoch),
             Err(_) => self.refuse(plan),
         }
     }
 
-    fn acknowledge(&mut self, plan: Plan, outcomes: &[Outcome]) {
+    fn acknowledge(&mut self, plan: Plan, outcomes: &[Outcome], epoch: Option<u32>) {
         if !plan.changes.is_empty() {
             add_one(&self.shared.counters.commits);
             self.shared.counters.touches.fetch_add(plan.touches, Ordering::Relaxed);
         }
         for (at, order) in plan.creates {
             let answer = match outcomes.get(at) {
-                Some(Outcome::Done) => Ok(self.shared.enter(order.id, &order.record, &order.subject)),
+                Some(Outcome::Done) => Ok(self.enter(&order, epoch)),
                 _ => Err(SessionError::IdTaken),
             };
             if answer.is_ok()
@@ -188,8 +190,30 @@ impl Writer {
             }
             let _ = order.reply.send(answer);
         }
+        self.acknowledge_endings(&plan.changes);
         for reply in plan.forgotten.into_iter().chain(plan.settled) {
             let _ = reply.send(Ok(()));
+        }
+    }
+
+    fn enter(&self, order: &Order, epoch: Option<u32>) -> Arc<LiveSession> {
+        let session = self.shared.enter(order.id, &order.record, &order.subject);
+        if let (Some(epoch), Some(coherence)) = (epoch, &self.shared.coherence) {
+            session.set_verified(epoch);
+            // Somebody else may have ended it already: whoever comes second sees the other.
+            if coherence.is_absent(&order.id, order.record.created_at) {
+                self.shared.end_here(&session, EndReason::Revoked);
+            }
+        }
+        session
+    }
+
+    fn acknowledge_endings(&self, changes: &[Change]) {
+        let Some(coherence) = &self.shared.coherence else { return };
+        for change in changes {
+            if let Change::Delete(id) = change {
+                coherence.acknowledge(id);
+            }
         }
     }
 
@@ -199,7 +223,7 @@ impl Writer {
             match change {
                 // A failed commit may have created it after all.
                 Change::Create(id, _) => drop(self.owed.insert(*id)),
-                Change::Delete(id) if self.shared.table.find(id).is_none() => drop(self.owed.insert(*id)),
+                Change::Delete(id) if self.has_ended(id) => drop(self.owed.insert(*id)),
                 Change::Delete(_) | Change::Touch(..) => {}
             }
         }
@@ -212,6 +236,14 @@ impl Writer {
         }
     }
 
+    /// A login that failed must not end the session it was made with.
+    fn has_ended(&self, id: &StoredId) -> bool {
+        match &self.shared.coherence {
+            None => self.shared.table.find(id).is_none(),
+            Some(coherence) => coherence.is_buried(id),
+        }
+    }
+
     fn fail(&mut self, error: &StoreError) -> SessionError {
         self.failing.get_or_insert_with(Instant::now);
         add_one(&self.shared.counters.store_errors);
@@ -220,11 +252,16 @@ impl Writer {
         SessionError::StoreUnavailable
     }
 
-    /// Opens the store again and deletes whatever the table does not hold: failed creates, and endings that are owed.
+    /// Opens the store again and deletes failed creates and endings that are owed: whatever the table does not hold, or in
+    /// a store that is not ours alone, what we know of.
     fn try_to_recover(&mut self) {
         let mut stray = Vec::new();
         let shared = &self.shared;
         let recovered = self.store.reopen().and_then(|()| {
+            if self.store.is_shared() {
+                stray.extend(self.owed.iter().map(|id| Change::Delete(*id)));
+                return Ok(Loaded::default());
+            }
             self.store.load(&mut |id, _| {
                 if shared.table.find(&id).is_none() {
                     stray.push(Change::Delete(id));
@@ -241,6 +278,7 @@ impl Writer {
             Ok(()) => {
                 self.failing = None;
                 self.owed.clear();
+                self.acknowledge_endings(&stray);
                 self.shared.owed.store(0, Ordering::Relaxed);
                 self.shared.fault.store(None);
                 tracing::warn!(deleted = stray.len(), "the session store works again");

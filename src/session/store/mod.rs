@@ -6,10 +6,12 @@
 mod folder;
 mod marker;
 mod memory;
+pub(crate) mod redis;
 pub(crate) mod sled;
 mod summary;
 
 pub use self::memory::MemoryStore;
+pub use self::redis::{RedisAddress, RedisAddressProblem, RedisError, RedisStore};
 pub use self::sled::{SledError, SledStore};
 
 use crate::base::clock::Timestamp;
@@ -108,6 +110,11 @@ pub trait SessionStore: Send {
 
     /// The moment of the last [`SessionStore::set_not_before`]; the epoch for none.
     fn not_before(&self) -> Timestamp;
+
+    /// Whether others write to it too. What the table does not hold is then not ours to delete.
+    fn is_shared(&self) -> bool {
+        false
+    }
 }
 
 #[cfg(test)]
