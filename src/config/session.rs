@@ -90,7 +90,8 @@ fn store(field: &Field<'_>, base: &Path) -> Option<StoreSettings> {
 }
 
 fn redis(table: &Section<'_>, url: Option<&Field<'_>>, base: &Path) -> Option<RedisAddress> {
-    let mend = "url = \"redis://127.0.0.1:6379/0\", or \"env:NAME\" or \"file:PATH\" when it holds a password";
+    let mend =
+        "url = \"redis://127.0.0.1:6379/0\", or \"env:NAME\" or \"file:PATH\" when it holds a password";
     let Some(url) = url else {
         table.report().error(table.span(), "a redis store needs a `url`", mend);
         return None;

@@ -102,7 +102,10 @@ fn every_key_is_in_the_reference_and_in_the_example() {
         );
         let last = key.rsplit('.').next().unwrap();
         let said = EXAMPLE.contains(&format!("{last} = ")) || EXAMPLE.contains(&format!("{last}]"));
-        assert!(said || ["session.store.url", "session.store.grace"].contains(&key.as_str()), "{key} is not in the example");
+        assert!(
+            said || ["session.store.url", "session.store.grace"].contains(&key.as_str()),
+            "{key} is not in the example"
+        );
     }
 }
 
@@ -282,7 +285,9 @@ fn an_idle_timeout_above_the_duration_is_refused() {
 
 #[test]
 fn a_redis_store_is_taken_and_its_password_never_shown() {
-    let store = |keys: &str| with(ROUTE).replace("[login", &format!("store = {{ type = \"redis\", {keys} }}\n[login"));
+    let store = |keys: &str| {
+        with(ROUTE).replace("[login", &format!("store = {{ type = \"redis\", {keys} }}\n[login"))
+    };
     let config = checked(&store("url = \"redis://:hunter2@h/2\", grace = \"0s\"")).unwrap().config;
     let StoreSettings::Redis { address, grace } = &config.session.store else { panic!("another store") };
     assert_eq!((address.to_string().as_str(), grace.as_secs()), ("redis://h:6379/2", 0));

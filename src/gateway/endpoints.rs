@@ -50,8 +50,7 @@ impl<'a> Call<'a> {
         let headers = request.headers();
         let mut managed = gateway.sessions.manage(headers, client.secure, Activity::Ignored, now);
         if managed.unresolved.is_some() {
-            managed =
-                gateway.sessions.resolve(managed, headers, client.secure, Activity::Ignored, now).await;
+            managed = gateway.sessions.resolve(managed, headers, client.secure, Activity::Ignored, now).await;
         }
         let host = Host { name: host.name.clone().into_owned().into(), port: host.port };
         Self { gateway, client, host, managed, id, now, wants_page: accepts_html(request.headers()) }

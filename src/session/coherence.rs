@@ -133,3 +133,72 @@ impl Coherence {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_secs(1_000_000);
+    const GRACE: Duration = Duration::from_secs(30);
+
+    fn coherence() -> Coherence {
+        Coherence::new(Link::unconnected(), GRACE)
+    }
+
+    fn id(n: u32) -> StoredId {
+        let mut bytes = [0; 32];
+        bytes[..4].copy_from_slice(&n.to_be_bytes());
+        StoredId::from_bytes(bytes)
+    }
+
+    #[test]
+    fn what_was_verified_is_believed_up_to_the_grace_and_not_after_reconnecting() {
+        let coherence = coherence();
+        let verified = coherence.epoch();
+        assert!(coherence.trusts(verified, NOW) && !coherence.trusts(UNVERIFIED, NOW));
+        coherence.lost(NOW, "gone");
+        assert!(coherence.trusts(verified, NOW + (GRACE - Duration::from_millis(1))));
+        assert!(!coherence.trusts(verified, NOW + GRACE));
+        assert!(!coherence.trusts(UNVERIFIED, NOW));
+        coherence.connected();
+        assert!(!coherence.trusts(verified, NOW));
+        assert!(coherence.trusts(coherence.epoch(), NOW));
+    }
+
+    #[test]
+    fn what_the_loss_before_last_left_unread_is_not_believed() {
+        let coherence = coherence();
+        let verified = coherence.epoch();
+        coherence.lost(NOW, "gone");
+        coherence.connected();
+        coherence.lost(NOW, "gone again");
+        assert!(!coherence.trusts(verified, NOW));
+    }
+
+    #[test]
+    fn answers_that_there_is_no_session_are_bounded_and_short_lived() {
+        let coherence = coherence();
+        for n in 0..25_000 {
+            coherence.note_absent(id(n), NOW);
+        }
+        assert!(coherence.absent.len() <= MAX_ABSENT);
+        assert!(coherence.is_absent(&id(24_999), NOW) && !coherence.is_absent(&id(24_999), NOW + ABSENT));
+        coherence.tidy(NOW + ABSENT);
+        assert_eq!(coherence.absent.len(), 0);
+    }
+
+    #[test]
+    fn an_ending_is_remembered_until_it_is_acknowledged_and_a_minute_longer() {
+        let coherence = coherence();
+        coherence.bury(id(1));
+        coherence.tidy(NOW);
+        coherence.tidy(NOW + BURIED * 10);
+        assert!(coherence.is_buried(&id(1)));
+        coherence.acknowledge(&id(1));
+        coherence.tidy(NOW);
+        coherence.tidy(NOW + (BURIED - Duration::from_millis(1)));
+        assert!(coherence.is_buried(&id(1)));
+        coherence.tidy(NOW + BURIED);
+        assert!(!coherence.is_buried(&id(1)));
+    }
+}

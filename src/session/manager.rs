@@ -210,7 +210,7 @@ impl SessionManager {
         let incoherent = self.shared.coherence.as_ref().map(|coherence| coherence.fault.load_full());
         let incoherent = incoherent.flatten();
         StoreHealth {
-            fault: self.shared.fault.load().as_deref().or(incoherent.as_deref().as_deref()).cloned(),
+            fault: self.shared.fault.load().as_deref().or(incoherent.as_deref()).cloned(),
             owed: self.shared.owed.load(Ordering::Relaxed),
         }
     }

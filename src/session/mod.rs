@@ -11,8 +11,8 @@
 //! the writer thread, which owns the [`store`] and answers once it would survive a power cut. The token is in the cookie only;
 //! table and store know its hash.
 
-pub mod cookie;
 mod coherence;
+pub mod cookie;
 pub mod counters;
 mod follow;
 pub mod id;
@@ -134,5 +134,8 @@ pub enum MaxAge {
     BrowserSession,
 }
 
+#[cfg(test)]
+#[path = "../../tests/integration/support/redis.rs"]
+pub(crate) mod test_redis;
 #[cfg(test)]
 mod tests;

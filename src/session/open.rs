@@ -79,9 +79,9 @@ impl SessionManager {
         subject_of: impl Fn(&str) -> Option<Subject> + Send + Sync + 'static,
     ) -> Result<(Arc<Self>, OpenReport), OpenError> {
         match &settings.store {
-            StoreSettings::Memory => Self::open_with(settings, clock, random, &subject_of, || {
-                Ok(Box::new(MemoryStore::default()))
-            }),
+            StoreSettings::Memory => {
+                Self::open_with(settings, clock, random, &subject_of, || Ok(Box::new(MemoryStore::default())))
+            }
             StoreSettings::Sled { path } => {
                 let random_for_store = Arc::clone(&random);
                 Self::open_with(settings, clock, random, &subject_of, || {

@@ -1,7 +1,9 @@
 //! The session layer as the gateway uses it: cookies in, cookies out, a clock that is moved by hand.
 
+mod every_store;
 mod hot_path;
 mod kill;
+mod redis;
 mod rig;
 mod size;
 mod start;

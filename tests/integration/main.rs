@@ -17,6 +17,7 @@ mod logout;
 mod messages;
 mod operation;
 mod own_pages;
+mod redis;
 mod routing;
 mod session_cookie;
 mod session_life;

@@ -20,7 +20,7 @@ fn sled(folder: &Path) -> Settings {
 }
 
 fn open(settings: &Settings, clock: &ManualClock) -> (Arc<SessionManager>, OpenReport) {
-    SessionManager::open(settings, Arc::new(clock.clone()), Arc::new(SystemRandom), &everybody).unwrap()
+    SessionManager::open(settings, Arc::new(clock.clone()), Arc::new(SystemRandom), everybody).unwrap()
 }
 
 async fn log_in(manager: &SessionManager, clock: &ManualClock) -> Browser {
@@ -107,7 +107,7 @@ async fn a_second_manager_on_the_same_store_is_refused_and_the_first_goes_on() {
         &sled(folder.path()),
         Arc::new(clock.clone()),
         Arc::new(SystemRandom),
-        &everybody,
+        everybody,
     );
     let refused = second.err().unwrap();
     assert!(matches!(refused, OpenError::Sled(SledError::InUse { .. })), "{refused}");
@@ -167,8 +167,8 @@ async fn a_shorter_duration_holds_for_old_sessions_and_a_longer_one_promises_the
     let ada = rig.log_in("ada").await;
     let hour = Duration::from_secs(3600);
     let with = |duration| Settings { duration, idle_timeout: hour, ..settings(StoreSettings::Memory) };
-    let shorter = Rig::with(&with(hour), rig.probe.clone(), &everybody);
-    let longer = Rig::with(&with(hour * 240), rig.probe.clone(), &everybody);
+    let shorter = Rig::with(&with(hour), rig.probe.clone(), everybody);
+    let longer = Rig::with(&with(hour * 240), rig.probe.clone(), everybody);
     assert_eq!(shorter.ask(&ada).session.unwrap().absolute_at(), START + hour);
     assert_eq!(longer.ask(&ada).session.unwrap().absolute_at(), START + hour * 24);
 }
@@ -189,7 +189,7 @@ fn bad_secrets_cookies_and_limits_refuse_to_start() {
     for settings in cases {
         let clock = Arc::new(ManualClock::new(START));
         let refused =
-            SessionManager::open(&settings, clock, Arc::new(SystemRandom), &everybody).err().unwrap();
+            SessionManager::open(&settings, clock, Arc::new(SystemRandom), everybody).err().unwrap();
         assert!(refused.to_string().contains("session."), "{refused}");
     }
 }

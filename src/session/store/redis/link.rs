@@ -91,6 +91,12 @@ impl Link {
         Ok((Self { jobs }, not_before))
     }
 
+    /// A link to nowhere.
+    #[cfg(test)]
+    pub(crate) fn unconnected() -> Self {
+        Self { jobs: unbounded_channel().0 }
+    }
+
     /// Sends one command and blocks until it is answered.
     pub(super) fn ask(&self, command: Cmd) -> Result<Value, String> {
         let (reply, answer) = sync_channel(1);
@@ -103,12 +109,12 @@ impl Link {
     }
 
     /// Reads sessions and blocks until that is answered.
-    pub(super) fn read(&self, ids: Vec<StoredId>) -> Result<Vec<(StoredId, Found)>, String> {
+    pub(super) fn read(&self, ids: &[StoredId]) -> Result<Vec<(StoredId, Found)>, String> {
         if ids.is_empty() {
             return Ok(Vec::new());
         }
-        let answer = self.ask(wire::read(&ids))?;
-        reading::found(answer, &ids).ok_or_else(|| STRANGE.to_owned())
+        let answer = self.ask(wire::read(ids))?;
+        reading::found(answer, ids).ok_or_else(|| STRANGE.to_owned())
     }
 
     /// One page of all sessions' ids, and the cursor of the next one; 0 for none.
@@ -168,11 +174,13 @@ async fn run(
     }
 }
 
+/// Who follows, and who waits for the first fill.
+type Attached = (Arc<dyn Follower>, Option<SyncSender<()>>);
+
 struct Loop {
     address: RedisAddress,
     jobs: UnboundedReceiver<Job>,
-    /// With who waits for its first fill.
-    follower: Option<(Arc<dyn Follower>, Option<SyncSender<()>>)>,
+    follower: Option<Attached>,
 }
 
 impl Loop {

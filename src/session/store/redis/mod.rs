@@ -35,7 +35,8 @@ const FILL: Duration = Duration::from_secs(120);
 #[derive(Debug, thiserror::Error)]
 #[error("the session store at {address} cannot be used: {cause}")]
 pub struct RedisError {
-    address: RedisAddress,
+    /// As it may be shown.
+    address: String,
     cause: String,
 }
 
@@ -58,7 +59,7 @@ impl RedisStore {
         limits: Limits,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, RedisError> {
-        let failed = |cause: String| RedisError { address: address.clone(), cause };
+        let failed = |cause: String| RedisError { address: address.to_string(), cause };
         let (link, not_before) = Link::start(address.clone()).map_err(failed)?;
         // A written activity lags behind the real one by a touch period, two when a write was lost.
         let keep = limits.idle_timeout + limits.touch_period() * 4;
@@ -85,7 +86,7 @@ impl SessionStore for RedisStore {
         loop {
             let (next, ids) = self.link.page(cursor).map_err(StoreError::Failed)?;
             let fresh: Vec<_> = ids.into_iter().filter(|id| seen.insert(*id)).collect();
-            for (id, found) in self.link.read(fresh).map_err(StoreError::Failed)? {
+            for (id, found) in self.link.read(&fresh).map_err(StoreError::Failed)? {
                 match found {
                     reading::Found::Record(record) => {
                         loaded.records += 1;
@@ -113,7 +114,7 @@ impl SessionStore for RedisStore {
     }
 
     fn read(&mut self, id: &StoredId) -> Result<Option<Record>, StoreError> {
-        let found = self.link.read(vec![*id]).map_err(StoreError::Failed)?;
+        let found = self.link.read(&[*id]).map_err(StoreError::Failed)?;
         Ok(found.into_iter().find_map(|(_, found)| match found {
             reading::Found::Record(record) => Some(*record),
             _ => None,
