@@ -167,8 +167,8 @@ async fn a_shorter_duration_holds_for_old_sessions_and_a_longer_one_promises_the
     let ada = rig.log_in("ada").await;
     let hour = Duration::from_secs(3600);
     let with = |duration| Settings { duration, idle_timeout: hour, ..settings(StoreSettings::Memory) };
-    let shorter = Rig::with(&with(hour), rig.probe.clone(), everybody);
-    let longer = Rig::with(&with(hour * 240), rig.probe.clone(), everybody);
+    let shorter = Rig::with(&with(hour), rig.probe.clone(), &everybody);
+    let longer = Rig::with(&with(hour * 240), rig.probe.clone(), &everybody);
     assert_eq!(shorter.ask(&ada).session.unwrap().absolute_at(), START + hour);
     assert_eq!(longer.ask(&ada).session.unwrap().absolute_at(), START + hour * 24);
 }

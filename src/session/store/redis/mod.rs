@@ -13,6 +13,7 @@
 mod address;
 mod link;
 mod reading;
+mod serving;
 mod wire;
 
 pub use self::address::{RedisAddress, RedisAddressProblem};
