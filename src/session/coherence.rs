@@ -1,15 +1,17 @@
 //! When the table may be believed although others write to the store too.
 //!
-//! A session carries the number of the connection (the epoch) over which it was last read. A change by somebody else sets it
-//! to none; the loss of the channel moves the epoch, and with that one step the whole table is dropped. What was verified up
+//! A session carries the number of the connection (the epoch) over which it was last read. A change sets it to none
+//! until it has been read again; the loss of the channel moves the epoch, and with that one step the whole table is dropped. What was verified up
 //! to then goes on for the grace, and not longer: by then a revocation elsewhere may be that old.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 
 use crate::base::clock::Timestamp;
+use crate::session::counters::EndReason;
 use crate::session::id::StoredId;
 use crate::session::store::redis::Link;
 
@@ -37,6 +39,10 @@ pub(crate) struct Coherence {
     pub(crate) fault: ArcSwapOption<String>,
     /// Ids the store did not know, and until when (milliseconds) that is believed.
     absent: papaya::HashMap<StoredId, u64>,
+    /// Held while a session is entered: the writer and the follower may both learn of the same one.
+    entering: Mutex<()>,
+    /// Why sessions are ended by the commit that is on its way.
+    ending: papaya::HashMap<StoredId, EndReason>,
     /// Ids that ended here: no answer on its way may bring them back.
     buried: papaya::HashMap<StoredId, AtomicU64>,
 }
@@ -50,6 +56,8 @@ impl Coherence {
             grace_until: AtomicU64::new(0),
             fault: ArcSwapOption::from_pointee("the sessions have not been read yet".to_owned()),
             absent: papaya::HashMap::new(),
+            entering: Mutex::new(()),
+            ending: papaya::HashMap::new(),
             buried: papaya::HashMap::new(),
         }
     }
@@ -101,6 +109,26 @@ impl Coherence {
 
     pub(crate) fn forget_absent(&self, id: &StoredId) {
         self.absent.pin().remove(id);
+    }
+
+    /// Whoever holds this enters sessions alone.
+    pub(crate) fn enter_alone(&self) -> MutexGuard<'_, ()> {
+        self.entering.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A commit on its way ends `id` for `reason`: the report of it may be back before the answer is.
+    pub(crate) fn announce(&self, id: StoredId, reason: EndReason) {
+        self.ending.pin().insert(id, reason);
+    }
+
+    /// The commits announced are answered.
+    pub(crate) fn all_answered(&self) {
+        self.ending.pin().clear();
+    }
+
+    /// Why the store does not hold `id` any more.
+    pub(crate) fn why_gone(&self, id: &StoredId) -> EndReason {
+        self.ending.pin().get(id).copied().unwrap_or(EndReason::Revoked)
     }
 
     /// `id` has ended here.

@@ -88,6 +88,7 @@ impl TableFollower {
     fn present(&self, epoch: u32, id: StoredId, mut record: Record) {
         let limits = &self.shared.limits;
         record.absolute_at = record.absolute_at.min(limits.absolute_at(record.created_at));
+        let alone = self.coherence.enter_alone();
         if let Some(session) = self.shared.table.find(&id) {
             // Activity on another gateway; one that has ended here stays so.
             session.saw_activity(record.last_seen_at);
@@ -104,6 +105,7 @@ impl TableFollower {
             return;
         }
         let session = self.shared.enter_quietly(id, &record, || subject.clone());
+        drop(alone);
         session.set_verified(epoch);
         self.coherence.forget_absent(&id);
         // It may have been ended here meanwhile: whoever comes second sees the other.
@@ -118,7 +120,7 @@ impl TableFollower {
         self.coherence.note_absent(id, now);
         if let Some(session) = self.shared.table.find(&id) {
             let _ = self.shared.over(&session, now);
-            self.shared.end_here(&session, EndReason::Revoked);
+            self.shared.end_here(&session, self.coherence.why_gone(&id));
         }
     }
 }

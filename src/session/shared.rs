@@ -44,7 +44,11 @@ impl Shared {
 
     /// Enters a session whose record the store has acknowledged.
     pub(crate) fn enter(&self, id: StoredId, record: &Record, subject: &Subject) -> Arc<LiveSession> {
-        let session = self.enter_quietly(id, record, || Some(subject.clone()));
+        let alone = self.coherence.as_ref().map(|coherence| coherence.enter_alone());
+        // The report of what was just written may have come before.
+        let known = alone.as_ref().and_then(|_| self.table.find(&id));
+        let session = known.unwrap_or_else(|| self.enter_quietly(id, record, || Some(subject.clone())));
+        drop(alone);
         add_one(&self.counters.created);
         session
     }

@@ -162,6 +162,7 @@ impl Writer {
     fn commit(&mut self, plan: Plan) {
         // What others do to a session after this moment is reported to the epoch, so this one vouches for what we create.
         let epoch = self.shared.coherence.as_ref().map(|coherence| coherence.epoch());
+        self.announce(&plan);
         let outcome = match (self.failing.is_some(), plan.changes.is_empty()) {
             (true, _) => Err(SessionError::StoreUnavailable),
             (false, true) => Ok(Vec::new()),
@@ -170,6 +171,16 @@ impl Writer {
         match outcome {
             Ok(outcomes) => self.acknowledge(plan, &outcomes, epoch),
             Err(_) => self.refuse(plan),
+        }
+        if let Some(coherence) = &self.shared.coherence {
+            coherence.all_answered();
+        }
+    }
+
+    fn announce(&self, plan: &Plan) {
+        let Some(coherence) = &self.shared.coherence else { return };
+        for (_, order) in &plan.creates {
+            order.ended.iter().for_each(|old| coherence.announce(old.stored_id(), EndReason::Replaced));
         }
     }
 

@@ -40,7 +40,7 @@ pub(crate) trait Follower: Send + Sync {
     fn filled(&self);
     /// The channel is lost, and the server had been silent for `silence` when that was noticed.
     fn lost(&self, cause: &str, silence: Duration);
-    /// Somebody else has changed this session, created it or ended it.
+    /// This session was changed, created or ended, by us or somebody else.
     fn changed(&self, id: &StoredId);
     /// The server has forgotten everything.
     fn all_changed(&self);

@@ -61,10 +61,10 @@ if not old or tonumber(ARGV[1]) > tonumber(old) then redis.call('SET', KEYS[1], 
 return 1
 ";
 
-/// Subscribes this connection to every change below [`PREFIX`] that others make.
+/// Subscribes this connection to every change below [`PREFIX`], our own included: the server cannot tell whose a script is.
 pub(super) fn track() -> Cmd {
     let mut command = redis::cmd("CLIENT");
-    command.arg("TRACKING").arg("ON").arg("BCAST").arg("PREFIX").arg(PREFIX).arg("NOLOOP");
+    command.arg("TRACKING").arg("ON").arg("BCAST").arg("PREFIX").arg(PREFIX);
     command
 }
 
