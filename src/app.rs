@@ -1,7 +1,10 @@
 //! Layer 5: builds everything from a `Config`, runs it, shuts it down in order.
 //!
 //! Threads: workers (one per core) answer requests; one control thread does what is slow or rare (sweeper, management listener,
-//! signals, drain); the session store's writer, the hash pool and the access log have threads of their own because they block.
+//! admin socket, signals, reload, drain); the session store's writer, the hash pool and both logs have threads of their own because
+//! they block.
+
+mod reload;
 
 use std::io;
 use std::net::SocketAddr;
@@ -14,17 +17,20 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
+use self::reload::{FileMark, Reloader};
 use crate::base::clock::Clock;
 use crate::base::secret::{Random, RandomError, Secret};
 use crate::config::Config;
+use crate::gateway::admin::{Admin, AdminSocket, AdminSocketError};
 use crate::gateway::management::Management;
 use crate::gateway::request_id::RequestIdSeed;
 use crate::gateway::worker::{GatewayService, Worker};
 use crate::gateway::{Gateway, GatewayError, Parts};
 use crate::login::{Login, LoginError};
 use crate::observe::access_log::{AccessLog, WorkerLog};
+use crate::observe::audit::{AuditLog, AuditThread};
 use crate::proxy::UpstreamPool;
 use crate::server::{self, BindError, ListenAddress, Workers};
 use crate::session::{self, OpenError, OpenReport, SessionManager};
@@ -46,9 +52,15 @@ pub enum AppError {
         /// Why not.
         cause: io::Error,
     },
+    /// The admin socket could not be made.
+    #[error(transparent)]
+    Admin(#[from] AdminSocketError),
     /// The access log could not be opened.
     #[error("cannot open the access log: {0}")]
     AccessLog(io::Error),
+    /// The audit log could not be opened.
+    #[error("cannot open the audit log: {0}")]
+    AuditLog(io::Error),
     /// The user file could not be read.
     #[error(transparent)]
     Login(#[from] LoginError),
@@ -77,6 +89,7 @@ pub struct Running {
     addresses: Vec<ListenAddress>,
     management: Option<SocketAddr>,
     stop: Option<oneshot::Sender<()>>,
+    reloads: mpsc::UnboundedSender<oneshot::Sender<bool>>,
     control: JoinHandle<Ended>,
 }
 
@@ -98,6 +111,13 @@ impl Running {
     /// Where the management listener listens, when it is on and on TCP.
     pub fn management(&self) -> Option<SocketAddr> {
         self.management
+    }
+
+    /// Reads the configuration and the user file again, as SIGHUP does; waits until that is done. False when something new was
+    /// refused (the old one stays) or the gateway has ended. Not to be called from an asynchronous task.
+    pub fn reload(&self) -> bool {
+        let (done, answer) = oneshot::channel();
+        self.reloads.send(done).is_ok() && answer.blocking_recv().unwrap_or(false)
     }
 
     /// Waits for SIGTERM or SIGINT and the drain that follows.
@@ -123,21 +143,27 @@ pub fn start(config: &Config, clock: Arc<dyn Clock>, random: Arc<dyn Random>) ->
     let listeners = server::bind(&config.server.listen)?;
     let management = config.management.as_ref().map(ManagementListener::bind).transpose()?;
     let log = AccessLog::open(&config.access_log).map_err(AppError::AccessLog)?;
+    let users_seen = FileMark::of(&config.login.users);
+    let audit = AuditLog::open(&config.audit_log, clock.clone()).map_err(AppError::AuditLog)?;
+    let (audit, audit_thread) = audit.unzip();
     let login = Login::open(&config.login)?;
     for warning in login.warnings() {
         tracing::warn!("{warning}");
     }
     let (sessions, report) = {
         let (directory, clock_for_login) = (login.clone(), clock.clone());
-        SessionManager::open(&config.session, clock.clone(), random.clone(), move |user: &str| {
-            directory.subject_of(user, clock_for_login.now())
-        })?
+        let subject_of = move |user: &str| directory.subject_of(user, clock_for_login.now());
+        SessionManager::open_audited(&config.session, clock.clone(), random.clone(), subject_of, audit)?
     };
     say_what_was_found(&report);
+    // After the store: its lock says that no other gateway uses this folder.
+    let admin_socket = config.admin_socket.as_deref().map(AdminSocket::bind).transpose()?;
+    let admin = Admin::new(sessions.clone(), login.clone(), clock.clone());
 
     let secret: &Secret = config.session.secrets.first().ok_or(AppError::NoSecret)?;
     let parts = Parts { sessions: sessions.clone(), login, clock: clock.clone(), random: random.clone() };
-    let snapshot = Arc::new(ArcSwap::from_pointee(Gateway::build(&config.gateway, secret, parts)?));
+    let snapshot = Arc::new(ArcSwap::from_pointee(Gateway::build(&config.gateway, secret, parts.clone())?));
+    let reloader = Reloader::new(config.clone(), parts, snapshot.clone(), users_seen);
     let seed = RequestIdSeed::new(&*random)?;
     let (access_log, log_thread) = log.unzip();
     let (proxy, pool_clock) = (config.proxy, clock.clone());
@@ -150,20 +176,25 @@ pub fn start(config: &Config, clock: Arc<dyn Clock>, random: Arc<dyn Random>) ->
     let addresses = listeners.local_addresses();
     let management_address = management.as_ref().and_then(ManagementListener::address);
     let (stop, stopped) = oneshot::channel();
+    let (reloads, asked) = mpsc::unbounded_channel();
     let control = Control {
         sessions,
+        reloader,
+        asked,
         clock,
         random,
         management,
+        admin: admin_socket.map(|socket| (socket, admin)),
         workers,
         log_thread,
+        audit_thread,
         grace: config.server.grace_period,
     };
     let thread = std::thread::Builder::new()
         .name("control".into())
         .spawn(move || control.run(stopped))
         .map_err(AppError::Control)?;
-    Ok(Running { addresses, management: management_address, stop: Some(stop), control: thread })
+    Ok(Running { addresses, management: management_address, stop: Some(stop), reloads, control: thread })
 }
 
 /// What opening the store found is said once, and loudly where sessions were lost.
@@ -203,11 +234,15 @@ fn worker_log(log: Arc<AccessLog>) -> Rc<WorkerLog> {
 /// What the control thread owns.
 struct Control {
     sessions: Arc<SessionManager>,
+    reloader: Reloader,
+    asked: mpsc::UnboundedReceiver<oneshot::Sender<bool>>,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
     management: Option<ManagementListener>,
+    admin: Option<(AdminSocket, Admin)>,
     workers: Workers,
     log_thread: Option<JoinHandle<()>>,
+    audit_thread: Option<AuditThread>,
     grace: Duration,
 }
 
@@ -228,11 +263,15 @@ impl Control {
             let management = Management::new(self.sessions.clone(), draining.clone());
             tokio::task::spawn_local(listener.serve(management));
         }
+        let admin = self.admin.map(|(socket, admin)| tokio::task::spawn_local(socket.serve(admin)));
         let sweeper =
             session::sweep_forever(self.sessions.clone(), self.clock, self.random, std::future::pending());
         let sweeper = tokio::task::spawn_local(sweeper);
 
+        // Between two awaits only, so that no reload is left half done.
+        let reloading = tokio::task::spawn_local(self.reloader.run(self.asked));
         wait_for_end(stopped).await;
+        reloading.abort();
         draining.store(true, Ordering::Relaxed);
         tracing::info!(grace = ?self.grace, "draining: no new connections, requests in flight are finished");
         // A second signal does not wait any longer.
@@ -241,7 +280,15 @@ impl Control {
             () = next_signal() => Ended::Cut,
         };
         sweeper.abort();
+        if let Some(admin) = admin {
+            admin.abort();
+            // Its file is gone when the task is.
+            let _ = admin.await;
+        }
         self.sessions.close().await;
+        if let Some(thread) = self.audit_thread {
+            let _ = tokio::task::spawn_blocking(move || thread.finish()).await;
+        }
         if let Some(thread) = self.log_thread.filter(|_| ended == Ended::Clean) {
             // Ends when the last worker has let go of the log.
             let _ = tokio::task::spawn_blocking(move || thread.join()).await;
@@ -283,14 +330,7 @@ impl ManagementListener {
         let bound = match address {
             ListenAddress::Tcp(at) => std::net::TcpListener::bind(at)
                 .and_then(|listener| listener.set_nonblocking(true).map(|()| Self::Tcp(listener))),
-            ListenAddress::Unix(path) => {
-                // A socket left over from a killed process would refuse the bind.
-                if std::os::unix::net::UnixStream::connect(path).is_err() {
-                    let _ = std::fs::remove_file(path);
-                }
-                std::os::unix::net::UnixListener::bind(path)
-                    .and_then(|listener| listener.set_nonblocking(true).map(|()| Self::Unix(listener)))
-            }
+            ListenAddress::Unix(path) => server::bind_unix_socket(path).map(Self::Unix),
         };
         bound.map_err(|cause| AppError::Management { address: address.clone(), cause })
     }

@@ -66,7 +66,9 @@ impl DemoCommand {
         sample_app::start(app)?;
         let upstream = UpstreamAddress::Http { host: Ipv4Addr::LOCALHOST.to_string().into(), port };
         let listen = self.listen.unwrap_or_else(free_address);
-        let config = config::for_upstream(&upstream, &ListenAddress::Tcp(listen), &state)?;
+        let mut config = config::for_upstream(&upstream, &ListenAddress::Tcp(listen), &state)?;
+        // The terminal is for the person who tries it out.
+        config.access_log.target = None;
         Ok((config, password, state))
     }
 }

@@ -7,6 +7,7 @@ mod run;
 mod sample_app;
 mod secret;
 mod serve;
+mod sessions;
 mod state;
 pub mod users;
 
@@ -35,6 +36,8 @@ enum Command {
     Check(ConfigArgument),
     /// Edit the local user file
     Users(users::UsersCommand),
+    /// Show, end, export and import the sessions of a running gateway
+    Sessions(sessions::SessionsCommand),
     /// Print a fresh secret for `[session] secrets`
     Secret(secret::SecretCommand),
 }
@@ -55,6 +58,7 @@ pub fn main() -> ExitCode {
         Command::Run(argument) => run::run(&argument.config),
         Command::Check(argument) => check::run(&argument.config),
         Command::Users(command) => command.run(),
+        Command::Sessions(command) => command.run(),
         Command::Secret(command) => command.run(),
     }
 }

@@ -9,6 +9,7 @@ use clap::Args;
 use crate::cli::serve::{serve, url};
 use crate::cli::state;
 use crate::config;
+use crate::observe::access_log::Format;
 use crate::observe::diagnostics;
 use crate::server::ListenAddress;
 
@@ -44,13 +45,15 @@ impl ProtectCommand {
                 return ExitCode::FAILURE;
             }
         };
-        let config = match config::for_upstream(&upstream, &ListenAddress::Tcp(self.listen), &self.state) {
+        let mut config = match config::for_upstream(&upstream, &ListenAddress::Tcp(self.listen), &self.state)
+        {
             Ok(config) => config,
             Err(error) => {
                 eprintln!("fluidgate: {error}");
                 return ExitCode::FAILURE;
             }
         };
+        config.access_log.format = Format::Text;
         diagnostics::start();
         serve(&config, |running| {
             println!("url: {}", url(running));

@@ -35,7 +35,7 @@ pub(super) fn serve(config: &Config, announce: impl FnOnce(&Running)) -> ExitCod
 /// The address a browser on this machine opens for `running`.
 pub(super) fn url(running: &Running) -> String {
     match running.addresses().first() {
-        Some(address) => format!("http://{address}/"),
+        Some(address) => format!("http://{address}"),
         None => String::new(),
     }
 }

@@ -90,7 +90,8 @@ pub(super) fn prepare(dir: &Path, user: &str) -> Result<Prepared, StateError> {
         None
     } else {
         let password = made_up(&SystemRandom)?;
-        first_user(&users, user, &password)?;
+        let nothing_more = NewUser { name: user, phc: "", full_name: None, email: None, groups: Vec::new() };
+        first_user(&users, nothing_more, &password)?;
         Some(password)
     };
     Ok(Prepared { created_password, users, secret })
@@ -117,7 +118,15 @@ pub(super) fn prepare_demo(dir: &Path, user: &str) -> Result<Prepared, StateErro
     // The password before the user: a start that dies in between leaves a password without a user, and makes both anew.
     let password = made_up(&SystemRandom)?;
     replace(&kept, format!("{password}\n").as_bytes())?;
-    first_user(&users, user, &password)?;
+    // With every attribute, so that the sample app has something to show.
+    let whole = NewUser {
+        name: user,
+        phc: "",
+        full_name: Some("Ada Lovelace".into()),
+        email: Some("ada@example.com".into()),
+        groups: vec!["staff".into()],
+    };
+    first_user(&users, whole, &password)?;
     Ok(Prepared { created_password: Some(password), users, secret })
 }
 
@@ -152,10 +161,11 @@ fn secret_file(path: &Path) -> Result<(), StateError> {
     if private { Ok(()) } else { Err(StateError::Readable { path: path.to_owned() }) }
 }
 
-fn first_user(path: &Path, user: &str, password: &str) -> Result<(), StateError> {
+/// Writes a user file with `user`, whose hash is made here.
+fn first_user(path: &Path, user: NewUser<'_>, password: &str) -> Result<(), StateError> {
     let phc = hash_new(&Secret::new(password.into()), HashingSettings::default(), &SystemRandom)?;
     let mut users = UserFile::open(path)?;
-    users.add(&NewUser { name: user, phc: &phc, full_name: None, email: None, groups: Vec::new() })?;
+    users.add(&NewUser { phc: &phc, ..user })?;
     Ok(users.save()?)
 }
 

@@ -40,7 +40,7 @@ enum Action {
         #[arg(long, value_delimiter = ',', value_name = "A,B")]
         groups: Vec<String>,
     },
-    /// Give a user a new password; this ends the user's sessions at the next reload
+    /// Give a user a new password; a running gateway ends the user's sessions within seconds
     SetPassword {
         /// The name to log in with
         name: String,
@@ -51,7 +51,7 @@ enum Action {
         #[arg(long)]
         json: bool,
     },
-    /// Remove a user; this ends the user's sessions at the next reload
+    /// Remove a user; a running gateway ends the user's sessions within seconds
     Remove {
         /// The name to log in with
         name: String,

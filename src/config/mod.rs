@@ -32,6 +32,8 @@ const LARGEST_FILE: u64 = 1024 * 1024;
 /// A checked configuration.
 #[derive(Clone, Debug)]
 pub struct Config {
+    /// The file it was read from, for a reload; `None` when it came from no file.
+    pub source: Option<PathBuf>,
     /// Listeners, workers and limits.
     pub server: crate::server::Settings,
     /// Sessions and their cookie.
@@ -44,8 +46,12 @@ pub struct Config {
     pub proxy: crate::proxy::Settings,
     /// The management listener; `None` when switched off.
     pub management: Option<crate::server::ListenAddress>,
+    /// Where the admin socket lies; `None` when switched off.
+    pub admin_socket: Option<PathBuf>,
     /// The access log.
     pub access_log: crate::observe::access_log::Settings,
+    /// The audit log.
+    pub audit_log: crate::observe::audit::Settings,
 }
 
 /// A configuration that can be run.
@@ -91,7 +97,9 @@ pub fn load(path: &Path) -> Result<Loaded, LoadError> {
         unreadable(format!("line {line} is not UTF-8 text"))
     })?;
     let base = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    Ok(parse(&text, &path.display().to_string(), base)?)
+    let mut loaded = parse(&text, &path.display().to_string(), base)?;
+    loaded.config.source = Some(path.to_owned());
+    Ok(loaded)
 }
 
 /// Checks the configuration in `text`, which messages call `file_name`. Relative paths resolve against `base`.
@@ -151,8 +159,10 @@ fn read<'a>(tree: &'a Spanned<DeTable<'a>>, text: &str, report: &'a Report, base
     let server = server::read(root.section("server"), base);
     let session = session::read(root.section("session"), base, &server);
     let login = login::read(root.section("login"), base);
-    let management = server::management(root.section("management"), base, &server.settings.listen);
+    let server::Management { listen: management, admin_socket } =
+        server::management(root.section("management"), base, &server.settings.listen, &session.store);
     let access_log = server::access_log(root.section("access_log"), base);
+    let audit_log = server::audit_log(root.section("audit_log"), base);
     let proxy = server::proxy(root.section("proxy"));
     let routes = routes::read(&mut root, &server, |at| line_of(text, at));
     root.finish();
@@ -163,7 +173,18 @@ fn read<'a>(tree: &'a Spanned<DeTable<'a>>, text: &str, report: &'a Report, base
         clear_site_data: login.clear_site_data,
         routes,
     };
-    Config { server: server.settings, session, login: login.settings, gateway, proxy, management, access_log }
+    Config {
+        source: None,
+        server: server.settings,
+        session,
+        login: login.settings,
+        gateway,
+        proxy,
+        management,
+        admin_socket,
+        access_log,
+        audit_log,
+    }
 }
 
 fn line_of(text: &str, at: usize) -> usize {

@@ -56,9 +56,10 @@ fn one(mut section: Section<'_>, server: &Server) -> Option<(RouteSettings, Rang
     let upstream = upstream_field.as_ref().map(|f| upstream(f, server));
     let access = section.take("access").map(|f| access(&f));
     let headers = section.take("headers").and_then(|f| headers::read(&f)).unwrap_or(HeaderPreset::Remote);
-    let mut flag = |key| section.take(key).and_then(|f| f.boolean()).unwrap_or(false);
-    let allow_encoded_slashes = flag("allow_encoded_slashes");
-    let allow_odd_header_names = flag("allow_odd_header_names");
+    let mut flag = |key, usual| section.take(key).and_then(|f| f.boolean()).unwrap_or(usual);
+    let allow_encoded_slashes = flag("allow_encoded_slashes", false);
+    let allow_odd_header_names = flag("allow_odd_header_names", false);
+    let counts_as_activity = flag("counts_as_activity", true);
     section.finish();
     // A part that is wrong has been reported: the route is left out, so that nothing follows from a guess.
     let host = host.map_or(Some(None), |h| h.map(Some))?;
@@ -75,6 +76,7 @@ fn one(mut section: Section<'_>, server: &Server) -> Option<(RouteSettings, Rang
         headers,
         allow_encoded_slashes,
         allow_odd_header_names,
+        counts_as_activity,
     };
     Some((route, span))
 }

@@ -1,19 +1,24 @@
-//! `[server]`, `[management]`, `[proxy]` and `[access_log]`.
+//! `[server]`, `[management]`, `[proxy]`, `[access_log]` and `[audit_log]`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::IpNet;
 
 use super::address::{clash, listen_address};
 use super::reader::{Field, Section};
-use crate::observe::access_log;
+use crate::observe::{access_log, audit};
 use crate::server::{ListenAddress, Settings};
+use crate::session::StoreSettings;
 
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);
 const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
 const DEFAULT_MANAGEMENT: &str = "127.0.0.1:9091";
+/// The admin socket's name in the folder that the session store lies in.
+const ADMIN_SOCKET: &str = "admin.sock";
+/// sun_path has 108 bytes with its closing zero (unix(7)).
+const MAX_SOCKET_PATH: usize = 107;
 
 /// What `[server]` holds for the listeners and for the gateway.
 pub(super) struct Server {
@@ -42,8 +47,53 @@ pub(super) fn read(mut section: Section<'_>, base: &Path) -> Server {
     Server { settings, trusted_proxies, prefix }
 }
 
-/// `[management]`: an address, or `false` for none.
+/// What `[management]` holds.
+pub(super) struct Management {
+    pub(super) listen: Option<ListenAddress>,
+    pub(super) admin_socket: Option<PathBuf>,
+}
+
+/// `[management]`: an address and the path of a socket, or `false` for none.
 pub(super) fn management(
+    mut section: Section<'_>,
+    base: &Path,
+    public: &[ListenAddress],
+    store: &StoreSettings,
+) -> Management {
+    let admin_socket = admin_socket(&mut section, base, store);
+    Management { listen: management_listener(section, base, public), admin_socket }
+}
+
+/// Beside the session store unless it is set; a store in memory lies nowhere.
+fn admin_socket(section: &mut Section<'_>, base: &Path, store: &StoreSettings) -> Option<PathBuf> {
+    let Some(field) = section.take("admin_socket") else {
+        let StoreSettings::Sled { path } = store else { return None };
+        let path = path.parent()?.join(ADMIN_SOCKET);
+        if path.as_os_str().len() > MAX_SOCKET_PATH {
+            let what = format!("there is no admin socket: the path {} is too long for one", path.display());
+            section.report().warn(
+                section.span(),
+                what,
+                "set `management.admin_socket`, or switch it off with false",
+            );
+            return None;
+        }
+        return Some(path);
+    };
+    if field.as_boolean() == Some(false) {
+        return None;
+    }
+    let text = field.expect("the path of a socket, or false", field.as_text())?;
+    let path = base.join(text);
+    if text.is_empty() || path.as_os_str().len() > MAX_SOCKET_PATH {
+        let mend = format!("a path of 1 to {MAX_SOCKET_PATH} bytes, such as \"/run/fluidgate/admin.sock\"");
+        field.error("`management.admin_socket` is empty or too long for a unix socket", mend);
+        return None;
+    }
+    Some(path)
+}
+
+fn management_listener(
     mut section: Section<'_>,
     base: &Path,
     public: &[ListenAddress],
@@ -91,19 +141,32 @@ pub(super) fn proxy(mut section: Section<'_>) -> crate::proxy::Settings {
 
 /// `[access_log]`.
 pub(super) fn access_log(mut section: Section<'_>, base: &Path) -> access_log::Settings {
-    let target = match section.take("target").and_then(|f| Some((f.text()?, f))) {
-        None | Some(("stdout", _)) => Some(access_log::Target::Stdout),
-        Some(("off", _)) => None,
-        Some(("", field)) => {
-            field.error("`access_log.target` is empty", "\"stdout\", \"off\" or the path of a file");
-            None
-        }
-        Some((path, _)) => Some(access_log::Target::File(base.join(path))),
-    };
+    let target = log_target(&mut section, base, "stdout");
     let formats = [("json", access_log::Format::Json), ("text", access_log::Format::Text)];
     let format = section.take("format").and_then(|f| f.word(&formats)).unwrap_or(access_log::Format::Json);
     section.finish();
     access_log::Settings { target, format }
+}
+
+/// `[audit_log]`.
+pub(super) fn audit_log(mut section: Section<'_>, base: &Path) -> audit::Settings {
+    let target = log_target(&mut section, base, "off");
+    section.finish();
+    audit::Settings { target }
+}
+
+fn log_target(section: &mut Section<'_>, base: &Path, default: &str) -> Option<access_log::Target> {
+    let field = section.take("target");
+    match field.as_ref().map_or(Some(default), Field::text).unwrap_or("off") {
+        "stdout" => Some(access_log::Target::Stdout),
+        "off" => None,
+        "" => {
+            let what = |f: &Field<'_>| format!("`{}` is empty", f.name);
+            field.inspect(|f| f.error(what(f), "\"stdout\", \"off\" or the path of a file"));
+            None
+        }
+        path => Some(access_log::Target::File(base.join(path))),
+    }
 }
 
 /// A number that counts things in memory.

@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::cookie;
 use super::reader::{Field, Section};
 use super::secrets;
-use super::server::Server;
-use crate::session::{RedisAddress, RedisAddressProblem, Settings, StoreSettings};
+use super::server::{Server, size};
+use crate::session::{AtLimit, Cap, RedisAddress, RedisAddressProblem, Settings, StoreSettings};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(86400);
@@ -39,9 +39,28 @@ pub(super) fn read(mut section: Section<'_>, base: &Path, server: &Server) -> Se
     if let StoreSettings::Sled { path } = &store {
         refuse_open_folder(&section, path);
     }
+    let cap = cap(&mut section);
+    let bad = section.take("max_bad_cookies").and_then(|f| f.number(0..=1_000_000)).unwrap_or(100);
     let cookie = cookie::read(section.section("cookie"), server);
     section.finish();
-    Settings { secrets, duration, idle_timeout, store, cookie }
+    let max_bad_cookies = u32::try_from(bad).unwrap_or(u32::MAX);
+    Settings { secrets, duration, idle_timeout, store, cookie, cap, max_bad_cookies }
+}
+
+/// `max_per_user` and `at_limit`.
+fn cap(section: &mut Section<'_>) -> Option<Cap> {
+    let max = section.take("max_per_user");
+    let at_limit = section.take("at_limit");
+    if let Some(field) = at_limit.as_ref().filter(|_| max.is_none()) {
+        field.error(
+            "`session.at_limit` does nothing without `session.max_per_user`",
+            "give the limit, or take it out",
+        );
+    }
+    let words = [("end_oldest", AtLimit::EndOldest), ("refuse", AtLimit::Refuse)];
+    let at_limit = at_limit.and_then(|f| f.word(&words)).unwrap_or_default();
+    let max_per_user = max.and_then(|f| size(&f, 1..=10_000))?;
+    Some(Cap { max_per_user, at_limit })
 }
 
 fn store(field: &Field<'_>, base: &Path) -> Option<StoreSettings> {

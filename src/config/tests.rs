@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::policy::Access;
-use crate::session::{SecureMode, StoreSettings};
+use crate::session::{AtLimit, Cap, SecureMode, StoreSettings};
 
 const KEY: &str = "q0vXz9kPjB2mC7tR4wY8sLhN1dGf6aEuI3oZxVbMkJQ";
 const EXAMPLE: &str = include_str!("../../gateway.toml.example");
@@ -78,6 +78,7 @@ fn the_example_says_the_defaults() {
     assert_eq!(example.login.hashing, least.login.hashing);
     assert_eq!(example.login.throttle, least.login.throttle);
     assert_eq!((example.proxy, example.management), (least.proxy, least.management));
+    assert_eq!(example.admin_socket.unwrap().file_name(), least.admin_socket.unwrap().file_name());
     assert_eq!(example.access_log, least.access_log);
 }
 
@@ -93,8 +94,17 @@ fn known() -> BTreeSet<String> {
 
 #[test]
 fn every_key_is_in_the_reference_and_in_the_example() {
-    let tables =
-        ["server", "session", "session.cookie", "login", "management", "access_log", "proxy", "routes"];
+    let tables = [
+        "server",
+        "session",
+        "session.cookie",
+        "login",
+        "management",
+        "access_log",
+        "audit_log",
+        "proxy",
+        "routes",
+    ];
     for key in known() {
         assert!(
             tables.contains(&&*key) || DOC.contains(&format!("`{key}`")),
@@ -149,6 +159,7 @@ fn each_problem_has_its_exact_place() {
         (&format!("[management]\nlisten = \"127.0.0.1:8080\"\n{ROUTE}"), "6:10: the management listener has"),
         (&format!("[management]\nlisten = \"10.0.0.1:99\"\n{ROUTE}"), "6:10: the management listener can be"),
         (&format!("[management]\nlisten = true\n{ROUTE}"), "6:10: `management.listen` is of the wrong kind"),
+        (&format!("[audit_log]\ntarget = \"\"\n{ROUTE}"), "6:10: `audit_log.target` is empty"),
         (&format!("[access_log]\nformat = \"jsn\"\n{ROUTE}"), "6:10: \"jsn\" is not a value of"),
         (
             &format!("[login]\nreturn_origins = [\"https://A.example\"]\n{ROUTE}"),
@@ -316,6 +327,28 @@ fn the_redis_address_may_stand_in_a_file_of_its_own() {
     let config = checked(&with(ROUTE).replace("[login", &url)).unwrap().config;
     let StoreSettings::Redis { address, .. } = &config.session.store else { panic!("another store") };
     assert_eq!(address.to_string(), "redis://h:6379/1");
+}
+
+#[test]
+fn a_cap_is_a_number_and_what_happens_at_it() {
+    let session = |lines: &str| checked(&with(ROUTE).replace("[login", &format!("{lines}\n[login")));
+    let cap = |lines: &str| session(lines).unwrap().config.session.cap;
+    assert_eq!(cap(""), None);
+    assert_eq!(cap("max_per_user = 3"), Some(Cap { max_per_user: 3, at_limit: AtLimit::EndOldest }));
+    let refuse = "max_per_user = 10000\nat_limit = \"refuse\"";
+    assert_eq!(cap(refuse), Some(Cap { max_per_user: 10_000, at_limit: AtLimit::Refuse }));
+    for (lines, what) in [
+        ("max_per_user = 0", "`session.max_per_user` is out of range"),
+        ("max_per_user = 10001", "`session.max_per_user` is out of range"),
+        ("max_per_user = 3\nat_limit = \"oldest\"", "did you mean \"end_oldest\"?"),
+        ("at_limit = \"refuse\"", "does nothing without `session.max_per_user`"),
+        ("max_bad_cookies = -1", "`session.max_bad_cookies` is out of range"),
+    ] {
+        let problems = session(lines).unwrap_err().to_string();
+        assert!(problems.contains(what), "{lines}: {problems}");
+    }
+    assert_eq!(session("").unwrap().config.session.max_bad_cookies, 100);
+    assert_eq!(session("max_bad_cookies = 0").unwrap().config.session.max_bad_cookies, 0);
 }
 
 #[test]

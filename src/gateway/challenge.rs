@@ -7,6 +7,7 @@ use serde_json::json;
 
 use crate::base::identity::Identity;
 use crate::gateway::Gateway;
+use crate::gateway::account;
 use crate::gateway::navigation::{RequestKind, accepts_html};
 use crate::gateway::own_paths::OwnPath;
 use crate::gateway::reply::Reply;
@@ -30,7 +31,9 @@ pub fn log_in_first<B>(
 ) -> Reply {
     let login = gateway.own_paths.of("/login");
     let reply = match RequestKind::of(request.method(), request.headers()) {
-        RequestKind::TopLevelNavigation => respond::see_other(login_with_return(gateway, &login, request)),
+        RequestKind::TopLevelNavigation => {
+            respond::see_other(login_with_return(&login, &target_of(gateway, request)))
+        }
         RequestKind::OtherNavigation => respond::see_other(text_value(&login)),
         RequestKind::Fetch => {
             let body = json!({
@@ -46,6 +49,12 @@ pub fn log_in_first<B>(
         }
     };
     with_cookie(reply, cookie)
+}
+
+/// 303 to the login page, which leads on to `target`.
+pub fn to_login(gateway: &Gateway, target: &str) -> Reply {
+    let login = gateway.own_paths.of("/login");
+    respond::see_other(login_with_return(&login, &acceptable_return(gateway, target)))
 }
 
 /// 403: who the user is signed in as, and why that is not enough.
@@ -85,9 +94,8 @@ pub fn with_cookie(mut reply: Reply, cookie: Option<HeaderValue>) -> Reply {
     reply
 }
 
-fn login_with_return<B>(gateway: &Gateway, login: &str, request: &Request<B>) -> HeaderValue {
-    let target = target_of(gateway, request);
-    if target == ReturnTo::root() {
+fn login_with_return(login: &str, target: &ReturnTo) -> HeaderValue {
+    if *target == ReturnTo::root() {
         return text_value(login);
     }
     text_value(&format!("{login}?return_to={}", utf8_percent_encode(target.as_str(), QUERY_VALUE)))
@@ -99,10 +107,12 @@ fn target_of<B>(gateway: &Gateway, request: &Request<B>) -> ReturnTo {
     acceptable_return(gateway, target)
 }
 
-/// `raw` if it is a safe place to go to after login and not one of our own pages, else the front page.
+/// `raw` if it is a safe place to go to after login and, of our own pages, at most the account page; else the front page.
 pub fn acceptable_return(gateway: &Gateway, raw: &str) -> ReturnTo {
     let path = raw.split('?').next().unwrap_or_default();
-    let own = read_path(path).is_ok_and(|read| gateway.own_paths.read(&read) != OwnPath::Other);
+    let own = read_path(path).is_ok_and(|read| {
+        !matches!(gateway.own_paths.read(&read), OwnPath::Other | OwnPath::Own(account::PATH))
+    });
     if own {
         return ReturnTo::root();
     }

@@ -1,30 +1,58 @@
-//! What one client connection alone says, worked out once when it is accepted.
+//! What one client connection alone says: worked out when it is accepted, and again when a reload has changed the proxies.
+
+use std::cell::RefCell;
+use std::sync::Arc;
 
 use http::HeaderMap;
+use ipnet::IpNet;
 
 use crate::gateway::Gateway;
+use crate::gateway::recall::Recall;
 use crate::server::Peer;
 use crate::web::forwarded::{ClientView, ConnectionValues};
 
 /// One client connection.
 #[derive(Debug)]
 pub struct Connection {
+    peer: Peer,
+    judged: RefCell<Judged>,
+    /// What it remembers of its last cookie.
+    pub recall: Recall,
+}
+
+/// The values, and the very list of proxies they were made with.
+#[derive(Debug)]
+struct Judged {
+    trusted_proxies: Arc<[IpNet]>,
     values: ConnectionValues,
 }
 
 impl Connection {
     /// A connection from `peer`.
     pub fn new(peer: &Peer, gateway: &Gateway) -> Self {
-        Self { values: ConnectionValues::new(peer.address, peer.secure, &gateway.trusted_proxies) }
+        Self { peer: *peer, judged: RefCell::new(Judged::new(peer, gateway)), recall: Recall::default() }
     }
 
-    /// Who sent a request with these `headers`.
+    /// Who sent a request with these `headers`. Call it before [`Connection::set_forwarded`] for the same request.
     pub fn client(&self, gateway: &Gateway, headers: &HeaderMap) -> ClientView {
-        self.values.client(headers, &gateway.trusted_proxies)
+        let mut judged = self.judged.borrow_mut();
+        // A snapshot keeps its list for life, so another list means another snapshot.
+        if !Arc::ptr_eq(&judged.trusted_proxies, &gateway.trusted_proxies) {
+            *judged = Judged::new(&self.peer, gateway);
+        }
+        judged.values.client(headers, &gateway.trusted_proxies)
     }
 
     /// Tells the upstream who the client is.
     pub fn set_forwarded(&self, client: &ClientView, headers: &mut HeaderMap) {
-        self.values.set_forwarded(headers, client);
+        self.judged.borrow().values.set_forwarded(headers, client);
+    }
+}
+
+impl Judged {
+    fn new(peer: &Peer, gateway: &Gateway) -> Self {
+        let trusted_proxies = Arc::clone(&gateway.trusted_proxies);
+        let values = ConnectionValues::new(peer.address, peer.secure, &trusted_proxies);
+        Self { trusted_proxies, values }
     }
 }

@@ -1,6 +1,7 @@
 //! Our own paths below the reserved prefix: which method and name leads where.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::header::ALLOW;
 use http::{HeaderValue, Method, Request, StatusCode};
@@ -13,8 +14,8 @@ use crate::gateway::navigation::accepts_html;
 use crate::gateway::reply::Reply;
 use crate::gateway::request_id::RequestId;
 use crate::gateway::respond::{self, Failure};
-use crate::gateway::{Gateway, login, logout};
-use crate::session::{Activity, Managed};
+use crate::gateway::{Gateway, account, login, logout};
+use crate::session::{Activity, Caller, Managed};
 use crate::web::body::InboundBody;
 use crate::web::forwarded::ClientView;
 use crate::web::host::Host;
@@ -47,10 +48,10 @@ impl<'a> Call<'a> {
         id: RequestId,
         now: Timestamp,
     ) -> Self {
-        let headers = request.headers();
-        let mut managed = gateway.sessions.manage(headers, client.secure, Activity::Ignored, now);
+        let (headers, caller) = (request.headers(), caller(&client));
+        let mut managed = gateway.sessions.manage(headers, caller, Activity::Ignored, now);
         if managed.unresolved.is_some() {
-            managed = gateway.sessions.resolve(managed, headers, client.secure, Activity::Ignored, now).await;
+            managed = gateway.sessions.resolve(managed, headers, caller, Activity::Ignored, now).await;
         }
         let host = Host { name: host.name.clone().into_owned().into(), port: host.port };
         Self { gateway, client, host, managed, id, now, wants_page: accepts_html(request.headers()) }
@@ -84,6 +85,9 @@ pub async fn answer(
     let method = request.method().clone();
     let read = method == Method::GET || method == Method::HEAD;
     let cookie = call.managed.set_cookie.clone();
+    if let Some(after) = call.managed.retry_after {
+        return (with_cookie(call.fail(too_many_bad_cookies(after)), cookie), Some(BAD_COOKIES));
+    }
     match endpoint {
         "/login" if read => (with_cookie(login::show(&call, &request), cookie), None),
         "/login" if method == Method::POST => login::submit(call, request).await,
@@ -93,7 +97,9 @@ pub async fn answer(
             (call.fail(respond::STORE_UNREACHABLE), Some(respond::STORE_UNREACHABLE.code))
         }
         "/whoami" if read => (with_cookie(whoami(&call), cookie), None),
-        "/login" | "/logout" => (not_allowed(&call, "GET, HEAD, POST"), Some("method")),
+        account::PATH if read => (with_cookie(account::show(&call, &request).await, cookie), None),
+        account::PATH if method == Method::POST => account::submit(call, request).await,
+        "/login" | "/logout" | account::PATH => (not_allowed(&call, "GET, HEAD, POST"), Some("method")),
         "/whoami" => (not_allowed(&call, "GET, HEAD"), Some("method")),
         _ => match call.gateway.pages.asset(request.uri().path()) {
             Some(asset) if read => (respond::asset(asset.content_type, asset.bytes), None),
@@ -104,6 +110,22 @@ pub async fn answer(
             }
         },
     }
+}
+
+/// The reason code of [`too_many_bad_cookies`].
+pub const BAD_COOKIES: &str = "bad_cookies";
+
+/// 429 for a request with a bad cookie from a source that has sent too many of them (S40). It removes the cookie, so that the
+/// next request of an honest browser comes without one and is answered as usual.
+pub fn too_many_bad_cookies(after: Duration) -> Failure {
+    let text = "Too many requests with an invalid session cookie came from your network.";
+    let seconds = after.as_secs().max(1);
+    Failure { retry_after: Some(seconds), ..Failure::new(StatusCode::TOO_MANY_REQUESTS, BAD_COOKIES, text) }
+}
+
+/// What the session layer is told of a client.
+pub fn caller(client: &ClientView) -> Caller {
+    Caller { secure: client.secure, address: client.address }
 }
 
 fn whoami(call: &Call<'_>) -> Reply {

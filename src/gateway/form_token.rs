@@ -13,8 +13,10 @@ use sha2::{Digest, Sha256};
 use crate::base::clock::Timestamp;
 use crate::base::secret::Secret;
 
-/// How long a form may stay open.
+/// How long a form of a signed-in user may stay open.
 pub const FORM_LIFETIME: Duration = Duration::from_secs(12 * 3600);
+/// How long a login form may stay open (S46). One sent later is shown again, with the name still in it.
+pub const LOGIN_LIFETIME: Duration = Duration::from_secs(3600);
 
 /// What a form is bound to.
 #[derive(Clone, Copy, Debug)]
@@ -23,6 +25,15 @@ pub enum Binding<'a> {
     Nonce(&'a str),
     /// Forms of a signed-in user: the stored id of the session.
     Session(&'a [u8]),
+}
+
+impl Binding<'_> {
+    fn lifetime(self) -> Duration {
+        match self {
+            Self::Nonce(_) => LOGIN_LIFETIME,
+            Self::Session(_) => FORM_LIFETIME,
+        }
+    }
 }
 
 /// Issues and checks form tokens.
@@ -45,7 +56,7 @@ impl FormTokens {
         format!("{}.{}", now.as_secs(), BASE64URL_NOPAD.encode(&mac))
     }
 
-    /// Whether `token` was issued for `binding` at most [`FORM_LIFETIME`] before `now`. Compared in constant time.
+    /// Whether `token` was issued for `binding` within its lifetime before `now`. Compared in constant time.
     pub fn verify(&self, token: &str, binding: Binding<'_>, now: Timestamp) -> bool {
         let Some((issued, mac)) = token.split_once('.') else { return false };
         let (Ok(issued), Ok(mac)) = (issued.parse::<u64>(), BASE64URL_NOPAD.decode(mac.as_bytes())) else {
@@ -53,7 +64,7 @@ impl FormTokens {
         };
         let age = now.since(Timestamp::from_secs(issued));
         let genuine = self.mac(binding, issued).verify_slice(&mac).is_ok();
-        genuine && age <= FORM_LIFETIME && issued <= now.as_secs()
+        genuine && age <= binding.lifetime() && issued <= now.as_secs()
     }
 
     fn mac(&self, binding: Binding<'_>, issued: u64) -> Hmac<Sha256> {
@@ -92,11 +103,14 @@ mod tests {
         let (tokens, now) = (tokens(), Timestamp::from_secs(1_000_000));
         let token = tokens.issue(Binding::Nonce("n"), now);
         assert!(tokens.verify(&token, Binding::Nonce("n"), now));
-        assert!(tokens.verify(&token, Binding::Nonce("n"), now + FORM_LIFETIME));
-        assert!(!tokens.verify(&token, Binding::Nonce("n"), now + FORM_LIFETIME + Duration::from_secs(1)));
+        assert!(tokens.verify(&token, Binding::Nonce("n"), now + LOGIN_LIFETIME));
+        assert!(!tokens.verify(&token, Binding::Nonce("n"), now + LOGIN_LIFETIME + Duration::from_secs(1)));
         assert!(!tokens.verify(&token, Binding::Nonce("n"), now.before(Duration::from_secs(1))));
         assert!(!tokens.verify(&token, Binding::Nonce("m"), now));
         assert!(!tokens.verify(&token, Binding::Session(b"n"), now));
+        let token = tokens.issue(Binding::Session(b"s"), now);
+        assert!(tokens.verify(&token, Binding::Session(b"s"), now + FORM_LIFETIME));
+        assert!(!tokens.verify(&token, Binding::Session(b"s"), now + FORM_LIFETIME + Duration::from_secs(1)));
     }
 
     #[test]

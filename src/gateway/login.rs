@@ -17,7 +17,7 @@ use crate::gateway::respond::{self, Failure};
 use crate::gateway::same_origin::{FormOrigin, form_origin};
 use crate::login::Outcome;
 use crate::pages::{LoginMessage, LoginView};
-use crate::session::Origin;
+use crate::session::{Origin, SessionError};
 use crate::web::body::InboundBody;
 use crate::web::return_to::ReturnTo;
 
@@ -102,6 +102,13 @@ pub const CROSS_SITE: Failure = Failure::new(
     "This form was sent from another site. Open the page again and retry.",
 );
 
+/// What a login above the cap is told (S34). It does not say before the password was right.
+const AT_CAP: Failure = Failure::new(
+    StatusCode::FORBIDDEN,
+    "session_cap",
+    "You are signed in on as many devices as is allowed. Sign out on one of them, then sign in here again.",
+);
+
 async fn grant(
     call: &Call<'_>,
     subject: &crate::base::identity::Subject,
@@ -121,6 +128,7 @@ async fn grant(
             let reply = respond::see_other(return_to.location());
             (with_cookie(reply, Some(created.set_cookie)), Some("login_granted"))
         }
+        Err(SessionError::AtCap) => (call.fail(AT_CAP), Some(AT_CAP.code)),
         Err(error) => {
             tracing::error!(request_id = %call.id, %error, "cannot create a session");
             let failure = Failure {

@@ -55,11 +55,16 @@ pub async fn submit(call: Call<'_>, request: Request<InboundBody>) -> (Reply, Op
             tracing::error!(request_id = %call.id, %error, "a logout could not be written yet; the session is revoked in memory");
         }
     }
+    (signed_out(&call), Some("logout"))
+}
+
+/// The answer to somebody whose session has just ended by their own wish.
+pub fn signed_out(call: &Call<'_>) -> Reply {
     let mut reply = respond::see_other(text_value(&call.gateway.own_paths.of("/login?signed_out=1")));
     if call.gateway.clear_site_data {
         let (name, value) = CLEAR;
         reply.headers_mut().insert(name, value);
     }
     let removal = call.gateway.sessions.removal_cookie(call.client.secure);
-    (with_cookie(reply, Some(removal)), Some("logout"))
+    with_cookie(reply, Some(removal))
 }

@@ -1,5 +1,7 @@
 //! Layer 3: one request, from head to answer. Imports everything below.
 
+pub mod account;
+pub mod admin;
 pub mod challenge;
 pub mod connection;
 pub mod endpoints;
@@ -10,9 +12,11 @@ pub mod login;
 pub mod logout;
 pub mod management;
 pub mod navigation;
+pub mod open_streams;
 pub mod own_paths;
 pub mod pipeline;
 pub mod privacy;
+pub mod recall;
 pub mod reply;
 pub mod request_id;
 pub mod respond;
@@ -42,7 +46,7 @@ pub struct Gateway {
     firewall: HeaderFirewall,
     form_tokens: FormTokens,
     pages: Pages,
-    trusted_proxies: Vec<IpNet>,
+    trusted_proxies: Arc<[IpNet]>,
     return_origins: Vec<String>,
     clear_site_data: bool,
     sessions: Arc<SessionManager>,
@@ -69,7 +73,8 @@ impl RouteTarget {
     }
 }
 
-/// The long-lived parts a snapshot refers to.
+/// The long-lived parts a snapshot refers to; a reload keeps them.
+#[derive(Clone)]
 pub struct Parts {
     /// The sessions.
     pub sessions: Arc<SessionManager>,
@@ -113,7 +118,7 @@ impl Gateway {
                 injected: InjectedHeaders::new(&route.headers),
                 odd_names: if odd_allowed { OddNames::Pass } else { OddNames::Drop },
                 allow_encoded_slashes: route.allow_encoded_slashes,
-                activity: Activity::Counts,
+                activity: if route.counts_as_activity { Activity::Counts } else { Activity::Ignored },
             });
             if !routes.insert(route.host.as_deref(), &route.path, target) {
                 return Err(GatewayError::Tie(route.name.clone()));
@@ -126,7 +131,7 @@ impl Gateway {
             firewall: HeaderFirewall::new(settings.routes.iter().map(|route| &route.headers)),
             form_tokens: FormTokens::new(secret),
             pages: Pages::new(&settings.prefix)?,
-            trusted_proxies: settings.trusted_proxies.clone(),
+            trusted_proxies: settings.trusted_proxies.clone().into(),
             return_origins: settings.return_origins.clone(),
             clear_site_data: settings.clear_site_data,
             sessions,
@@ -171,6 +176,8 @@ pub struct RouteSettings {
     pub allow_encoded_slashes: bool,
     /// Pass header names with `_` or `.` through (never a look-alike of an identity header). Default false.
     pub allow_odd_header_names: bool,
+    /// Whether a request keeps its session from idling out. Default true.
+    pub counts_as_activity: bool,
 }
 
 /// Which names the identity headers have.

@@ -2,23 +2,26 @@
 //!
 //! Nothing here takes a lock that another request can hold, waits on a disk, hashes a password, or spawns.
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::Instant;
 
 use http::header::ACCEPT;
-use http::{HeaderMap, Request, StatusCode};
+use http::{HeaderMap, HeaderValue, Request, StatusCode};
 
 use crate::gateway::challenge;
 use crate::gateway::connection::Connection;
-use crate::gateway::endpoints::{self, Call};
+use crate::gateway::endpoints::{self, BAD_COOKIES, Call, caller, too_many_bad_cookies};
 use crate::gateway::navigation::accepts_html;
+use crate::gateway::open_streams::poll_while_live;
 use crate::gateway::own_paths::OwnPath;
 use crate::gateway::privacy;
-use crate::gateway::reply::{OpenLine, Reply, ReplyBody};
+use crate::gateway::reply::{OpenLine, Reply, ReplyBody, SESSION_OVER};
 use crate::gateway::respond::{Failure, STORE_UNREACHABLE, closing};
 use crate::gateway::worker::Worker;
-use crate::policy::{Decision, Facts, decide};
-use crate::proxy;
+use crate::policy::{Access, Decision, Facts, decide};
+use crate::proxy::{self, ForwardError};
 use crate::web::body::InboundBody;
 use crate::web::head_watch::HeadFacts;
 use crate::web::hop_by_hop;
@@ -26,6 +29,7 @@ use crate::web::normalize::normalize;
 use crate::web::route::RouteMatch;
 
 const NOT_UNDERSTOOD: &str = "The request could not be understood.";
+const SIGNED_OUT: &str = "Your session has ended. Sign in again.";
 const NO_ROUTE: &str = "There is nothing at this address.";
 
 /// Answers one request.
@@ -88,7 +92,8 @@ async fn walk(
     if let Some(endpoint) = own {
         let call = Call::new(&gateway, client, &normal.host, &request, id, now).await;
         note.line(|line| line.identity = call.identity());
-        let (reply, reason) = endpoints::answer(call, &endpoint, request).await;
+        // Boxed: it is large and rare, and would make the future of every request as large.
+        let (reply, reason) = Box::pin(endpoints::answer(call, &endpoint, request)).await;
         note.decision("own", reason);
         return reply;
     }
@@ -112,11 +117,12 @@ async fn walk(
     };
 
     // Identify: a live session's user as the directory knows them now, or nobody.
-    let mut managed = gateway.sessions.manage(request.headers(), client.secure, route.activity, now);
+    let recall = &connection.recall;
+    let (headers, caller, activity) = (request.headers(), caller(&client), route.activity);
+    let mut managed = recall.manage(&gateway.sessions, headers, caller, activity, now);
     if managed.unresolved.is_some() {
-        // A shared store only: the table cannot tell, the store is asked once for all who wait.
-        let (headers, activity) = (request.headers(), route.activity);
-        managed = gateway.sessions.resolve(managed, headers, client.secure, activity, now).await;
+        // A shared store only: the table cannot tell, the store is asked once for all who wait. Boxed: it is rare.
+        managed = Box::pin(gateway.sessions.resolve(managed, headers, caller, activity, now)).await;
     }
     let identity = managed.session.as_ref().and_then(|session| session.identity());
     note.line(|line| {
@@ -124,6 +130,11 @@ async fn walk(
         line.route = Some(route.clone());
         line.reason = managed.rejected.map(|rejection| rejection.code());
     });
+    if let Some(after) = managed.retry_after {
+        note.decision("refuse", Some(BAD_COOKIES));
+        let reply = too_many_bad_cookies(after).reply(&gateway.pages, accepts_html(request.headers()), id);
+        return challenge::with_cookie(reply, managed.set_cookie);
+    }
 
     // Decide: the route's rule over the facts, nothing else.
     let permit = match decide(&route.access, &Facts { identity: identity.as_ref() }) {
@@ -156,28 +167,44 @@ async fn walk(
     let headers = request.headers_mut();
     hop_by_hop::strip_request(headers);
     gateway.firewall.strip(headers, route.odd_names);
-    gateway.sessions.withhold_cookie(headers);
+    recall.withhold_cookie(&gateway.sessions, headers);
     connection.set_forwarded(&client, headers);
     route.injected.inject(headers, &permit);
 
     // Forward: only a permit gets through here.
     let sent = note.started();
-    match proxy::forward(&worker.pool, permit, route.upstream(), request).await {
+    // On a route that needs a session the exchange lives no longer than that; a public one goes on.
+    let needs_session = route.access != Access::Public;
+    let mut watch = managed.session.as_ref().filter(|_| needs_session).map(|s| worker.streams.watch(s));
+    let mut exchange = pin!(proxy::forward(&worker.pool, permit, route.upstream(), request));
+    let Ok(answered) = poll_fn(|cx| poll_while_live(&mut watch, exchange.as_mut(), cx)).await else {
+        note.line(|line| line.reason = Some(SESSION_OVER));
+        let failure = Failure::new(StatusCode::UNAUTHORIZED, SESSION_OVER, SIGNED_OUT);
+        return closing(failure.reply(&gateway.pages, wants_page(accept), id));
+    };
+    match answered {
         Ok(response) => {
             note.line(|line| line.upstream = sent.map(|sent| sent.elapsed()));
-            let mut reply = response.map(ReplyBody::forwarded);
+            let mut reply = response.map(|body| ReplyBody::forwarded(body, watch));
             privacy::guard(&gateway.sessions, reply.headers_mut(), identity.is_some(), managed.set_cookie);
             reply
         }
         Err(error) => {
             let failure = Failure::of_forwarding(&error);
-            tracing::warn!(request_id = %id, route = %route.name, %error, "cannot forward");
+            // What a client broke off is nobody's fault here, and must not fill the log.
+            if matches!(error, ForwardError::RequestBody { .. }) {
+                tracing::debug!(request_id = %id, route = %route.name, %error, "the client broke off");
+            } else {
+                tracing::warn!(request_id = %id, route = %route.name, %error, "cannot forward");
+            }
             note.line(|line| line.reason = Some(failure.code));
-            let wants_page =
-                accept.is_some_and(|accept| accepts_html(&HeaderMap::from_iter([(ACCEPT, accept)])));
-            challenge::with_cookie(failure.reply(&gateway.pages, wants_page, id), managed.set_cookie)
+            challenge::with_cookie(failure.reply(&gateway.pages, wants_page(accept), id), managed.set_cookie)
         }
     }
+}
+
+fn wants_page(accept: Option<HeaderValue>) -> bool {
+    accept.is_some_and(|accept| accepts_html(&HeaderMap::from_iter([(ACCEPT, accept)])))
 }
 
 /// The access log line while the request is walked; nothing when the log is off.

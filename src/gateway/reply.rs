@@ -16,10 +16,14 @@ use http_body::{Body, Frame, SizeHint};
 use crate::base::clock::Timestamp;
 use crate::base::identity::Identity;
 use crate::gateway::RouteTarget;
+use crate::gateway::open_streams::{SessionOver, SessionWatch};
 use crate::gateway::request_id::RequestId;
 use crate::observe::access_log::{Line, WorkerLog};
 use crate::proxy::ForwardedBody;
 use crate::web::body::FullBody;
+
+/// The access log's word for an exchange that ended with its session.
+pub const SESSION_OVER: &str = "session_over";
 
 /// A response on its way to the server layer.
 pub type Reply = Response<ReplyBody>;
@@ -27,6 +31,8 @@ pub type Reply = Response<ReplyBody>;
 /// A synthetic body or a forwarded one, counted for the access log.
 pub struct ReplyBody {
     source: Source,
+    /// Of a forwarded body on a route that needs a session.
+    watch: Option<SessionWatch>,
     sent: u64,
     line: Option<Box<OpenLine>>,
 }
@@ -34,17 +40,29 @@ pub struct ReplyBody {
 enum Source {
     Full(FullBody),
     Forwarded(ForwardedBody),
+    /// The session is over; the upstream was let go.
+    Cut,
 }
 
 impl ReplyBody {
     /// The body of a response we made ourselves.
     pub fn full(body: FullBody) -> Self {
-        Self { source: Source::Full(body), sent: 0, line: None }
+        Self { source: Source::Full(body), watch: None, sent: 0, line: None }
     }
 
-    /// The body of an upstream's response.
-    pub fn forwarded(body: ForwardedBody) -> Self {
-        Self { source: Source::Forwarded(body), sent: 0, line: None }
+    /// The body of an upstream's response. With a `watch` it fails when the session is over, so that the client sees an abort
+    /// and no regular end, and the exchange with the upstream is aborted.
+    pub fn forwarded(body: ForwardedBody, watch: Option<SessionWatch>) -> Self {
+        Self { source: Source::Forwarded(body), watch, sent: 0, line: None }
+    }
+
+    fn cut(&mut self) -> Box<dyn Error + Send + Sync> {
+        self.source = Source::Cut;
+        self.watch = None;
+        if let Some(line) = &mut self.line {
+            line.reason = Some(SESSION_OVER);
+        }
+        SessionOver.into()
     }
 
     /// Writes `line` when this body has ended or been dropped.
@@ -61,16 +79,27 @@ impl Body for ReplyBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        let frame = match &mut self.source {
+        let this = &mut *self;
+        if this.watch.as_ref().is_some_and(SessionWatch::is_over) {
+            return Poll::Ready(Some(Err(this.cut())));
+        }
+        let frame = match &mut this.source {
             Source::Full(body) => {
                 ready!(Pin::new(body).poll_frame(cx)).map(|frame| frame.map_err(|never| match never {}))
             }
-            Source::Forwarded(body) => {
-                ready!(Pin::new(body).poll_frame(cx)).map(|frame| frame.map_err(Into::into))
-            }
+            Source::Forwarded(body) => match (Pin::new(body).poll_frame(cx), &mut this.watch) {
+                (Poll::Ready(frame), _) => frame.map(|frame| frame.map_err(Into::into)),
+                (Poll::Pending, Some(watch)) => {
+                    // A place taken just now cannot be over yet.
+                    let _ = watch.poll_over(cx);
+                    return Poll::Pending;
+                }
+                (Poll::Pending, None) => return Poll::Pending,
+            },
+            Source::Cut => None,
         };
         if let Some(data) = frame.as_ref().and_then(|frame| frame.as_ref().ok()).and_then(Frame::data_ref) {
-            self.sent = self.sent.saturating_add(data.len() as u64);
+            this.sent = this.sent.saturating_add(data.len() as u64);
         }
         Poll::Ready(frame)
     }
@@ -79,6 +108,7 @@ impl Body for ReplyBody {
         match &self.source {
             Source::Full(body) => body.is_end_stream(),
             Source::Forwarded(body) => body.is_end_stream(),
+            Source::Cut => false,
         }
     }
 
@@ -86,6 +116,7 @@ impl Body for ReplyBody {
         match &self.source {
             Source::Full(body) => body.size_hint(),
             Source::Forwarded(body) => body.size_hint(),
+            Source::Cut => SizeHint::default(),
         }
     }
 }

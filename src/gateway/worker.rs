@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 use http::{Request, StatusCode};
 
 use crate::gateway::connection::Connection;
+use crate::gateway::open_streams::OpenStreams;
 use crate::gateway::reply::{OpenLine, Reply, ReplyBody};
 use crate::gateway::request_id::{RequestId, RequestIds};
 use crate::gateway::respond::{Failure, closing};
@@ -23,19 +24,22 @@ pub struct Worker {
     snapshot: Arc<ArcSwap<Gateway>>,
     /// This worker's upstream connections.
     pub pool: Rc<UpstreamPool>,
+    /// The exchanges of this worker that end with their session.
+    pub streams: Rc<OpenStreams>,
     log: Option<Rc<WorkerLog>>,
     ids: RequestIds,
 }
 
 impl Worker {
-    /// A worker that answers by the newest `snapshot`.
+    /// A worker that answers by the newest `snapshot`. Call it on the worker's own runtime.
     pub fn new(
         snapshot: Arc<ArcSwap<Gateway>>,
         pool: Rc<UpstreamPool>,
         log: Option<Rc<WorkerLog>>,
         ids: RequestIds,
     ) -> Self {
-        Self { snapshot, pool, log, ids }
+        let streams = OpenStreams::start(snapshot.load().clock.clone());
+        Self { snapshot, pool, streams, log, ids }
     }
 
     /// The snapshot in force: read once per request, so that a reload acts on the next one.

@@ -115,6 +115,11 @@ impl UserDirectory {
         all.into_iter()
     }
 
+    /// When users expire, in no order.
+    pub fn expiries(&self) -> impl Iterator<Item = Timestamp> {
+        self.users.values().filter_map(User::expires)
+    }
+
     /// How many there are, disabled ones too.
     pub fn len(&self) -> usize {
         self.users.len()

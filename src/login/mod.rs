@@ -201,6 +201,11 @@ impl Login {
         Ok(())
     }
 
+    /// Whether a user of the file expired after `since` and at or before `until`, so that their sessions have to end.
+    pub fn expired_between(&self, since: Timestamp, until: Timestamp) -> bool {
+        self.state.load().directory.expiries().any(|end| since < end && end <= until)
+    }
+
     /// What is odd but not wrong about the user file, one line each; for the log at start and after a reload.
     pub fn warnings(&self) -> Vec<String> {
         self.state.load().warnings.clone()

@@ -122,7 +122,7 @@ impl AccessLog {
     }
 }
 
-fn append(path: &Path) -> io::Result<File> {
+pub(super) fn append(path: &Path) -> io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt;
     OpenOptions::new().append(true).create(true).mode(0o600).open(path)
 }
@@ -223,7 +223,8 @@ impl Line<'_> {
     }
 }
 
-fn json_field(out: &mut Vec<u8>, name: &str, value: &str) {
+/// `,"name":"value"`, escaped as JSON and cut to a bounded length.
+pub(super) fn json_field(out: &mut Vec<u8>, name: &str, value: &str) {
     let _ = write!(out, r#","{name}":"#);
     // The longest prefix of a field that a client controls: a line stays a line, whatever is sent.
     let end = (0..=1024.min(value.len())).rev().find(|at| value.is_char_boundary(*at)).unwrap_or(0);

@@ -1,4 +1,5 @@
 //! Layer 1: what the gateway says of itself. Imports `base` only.
 
 pub mod access_log;
+pub mod audit;
 pub mod diagnostics;

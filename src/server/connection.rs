@@ -6,7 +6,8 @@ use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::CONNECTION;
@@ -16,12 +17,13 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::server::stall::{Activity, Order};
 use crate::server::watched_io::WatchedIo;
 use crate::server::{Peer, Service};
 use crate::web::body::InboundBody;
+use crate::web::head_watch::HeadFacts;
 
 /// A client's stream.
 pub(super) trait ClientStream: AsyncRead + AsyncWrite + Unpin + 'static {
@@ -87,7 +89,29 @@ pub(super) async fn serve<T: ClientStream, S: Service>(
     if broken && unmarked.get() && activity.is_half_answered() {
         // An HTTP/1.0 client knows the end of a body by the close alone: a plain close would look complete.
         http.into_parts().io.inner().stream().reset_on_close();
+    } else if !broken && activity.watch.in_body() {
+        let _ = tokio::time::timeout(LINGER, linger(http.into_parts().io.into_inner(), &activity)).await;
     }
+}
+
+/// How long a client that was answered before it had sent its whole body is listened to, at most.
+const LINGER: Duration = Duration::from_secs(10);
+
+/// Reads the rest of a body nobody wants. Closing with bytes unread would reset the connection, and the client could lose the
+/// answer that is on its way (RFC 9112 section 9.6). The sending side is closed already.
+async fn linger<T: ClientStream>(mut io: WatchedIo<T>, activity: &Activity) {
+    let mut space = [0; 4096];
+    poll_fn(|cx| {
+        while activity.order(cx) == Order::Serve && activity.watch.in_body() {
+            let mut unwanted = ReadBuf::new(&mut space);
+            match ready!(Pin::new(&mut io).poll_read(cx, &mut unwanted)) {
+                Ok(()) if !unwanted.filled().is_empty() => {}
+                _ => break,
+            }
+        }
+        Poll::Ready(())
+    })
+    .await;
 }
 
 /// What all requests of a connection share.
@@ -99,21 +123,31 @@ struct Served<S: Service> {
     unmarked: Rc<Cell<bool>>,
 }
 
-async fn answer<S: Service>(
+/// Begins at once, not when first polled: hyper may read on for the body before that, and what it reads must not pass for the
+/// facts of a head that went by unseen.
+fn answer<S: Service>(
     served: Rc<Served<S>>,
     request: Request<Incoming>,
+) -> impl Future<Output = Result<Response<AnswerBody<S::Body>>, Infallible>> {
+    served.activity.busy();
+    served.unmarked.set(request.version() < Version::HTTP_11);
+    let facts = served.activity.watch.take();
+    let request = request.map(|body| InboundBody::new(body, Some(Rc::clone(&served.activity.watch))));
+    answer_with(served, request, facts)
+}
+
+async fn answer_with<S: Service>(
+    served: Rc<Served<S>>,
+    request: Request<InboundBody>,
+    facts: Option<HeadFacts>,
 ) -> Result<Response<AnswerBody<S::Body>>, Infallible> {
     let activity = &served.activity;
-    activity.busy();
-    served.unmarked.set(request.version() < Version::HTTP_11);
-    let facts = activity.watch.take();
-    let request = request.map(|body| InboundBody::new(body, Some(Rc::clone(&activity.watch))));
     let mut response = unwinding(|| served.service.call(&served.connection, request, facts))
         .await
         .unwrap_or_else(|Panicked| closing(served.service.panicked()));
-    // A chunked body that nobody read to its end leaves the next head's place on the wire unknown. The watch's other holders
-    // are the activity and a body still being read.
-    if activity.watch.awaits_body_end() && Rc::strong_count(&activity.watch) == 1 {
+    // A body that nobody reads to its end: hyper closes the connection behind the answer, so say so. After a chunked one the
+    // next head's place on the wire is unknown besides. The watch's other holders are the activity and a body still being read.
+    if activity.watch.in_body() && Rc::strong_count(&activity.watch) == 1 {
         response = closing(response);
     }
     Ok(response.map(|body| AnswerBody { body, activity: Rc::clone(activity) }))

@@ -138,8 +138,17 @@ fn bind_tcp(address: SocketAddr) -> io::Result<Listener> {
     Ok(Listener { address: ListenAddress::Tcp(tcp.local_addr()?), socket: ListenSocket::Tcp(tcp) })
 }
 
-/// A socket file that nobody answers on is a leftover and is replaced; a live one, or any other file, is left alone.
 fn bind_unix(path: &Path) -> io::Result<Listener> {
+    let unix = bind_unix_socket(path)?;
+    Ok(Listener { address: ListenAddress::Unix(path.into()), socket: ListenSocket::Unix(unix) })
+}
+
+/// Binds a unix socket that only the owner may connect to, non-blocking. A socket file that nobody answers on is a leftover and
+/// is replaced; a live one, or any other file, is left alone.
+///
+/// # Errors
+/// When something is in the way, or the system refuses.
+pub fn bind_unix_socket(path: &Path) -> io::Result<UnixListener> {
     if let Ok(found) = fs::symlink_metadata(path) {
         if !found.file_type().is_socket() {
             return Err(io::Error::new(
@@ -155,7 +164,7 @@ fn bind_unix(path: &Path) -> io::Result<Listener> {
     let unix = UnixListener::bind(path)?;
     fs::set_permissions(path, fs::Permissions::from_mode(UNIX_MODE))?;
     unix.set_nonblocking(true)?;
-    Ok(Listener { address: ListenAddress::Unix(path.into()), socket: ListenSocket::Unix(unix) })
+    Ok(unix)
 }
 
 #[cfg(test)]

@@ -26,7 +26,7 @@ mod watched_io;
 mod worker;
 
 pub use drain::DrainReport;
-pub use listener::{BindError, Listeners, bind};
+pub use listener::{BindError, Listeners, bind, bind_unix_socket};
 pub use worker::{StartError, Workers, start};
 
 /// What answers requests on one worker.

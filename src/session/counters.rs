@@ -96,7 +96,7 @@ pub struct Counters {
     pub store_reads: AtomicU64,
     /// Commits made durable.
     pub commits: AtomicU64,
-    /// Touches written to the store.
+    /// Touches written to the store: sessions extended.
     pub touches: AtomicU64,
     /// Writes that the store refused or failed.
     pub store_errors: AtomicU64,
@@ -104,6 +104,10 @@ pub struct Counters {
     pub quarantined: AtomicU64,
     /// Cookies issued again under the newest key.
     pub reissued: AtomicU64,
+    /// Logins refused because the user had as many sessions as the cap allows.
+    pub refused_at_cap: AtomicU64,
+    /// Requests with a bad cookie from a source that had sent too many.
+    pub throttled: AtomicU64,
     ended: [AtomicU64; EndReason::ALL.len()],
     rejected: [AtomicU64; Rejection::ALL.len()],
 }

@@ -14,7 +14,7 @@ use crate::session::cookie::{CookieCodec, NotGenuine, Presented};
 use crate::session::counters::{Counters, EndReason, Rejection, add_one};
 use crate::session::id::{StoredId, Token};
 use crate::session::live::LiveSession;
-use crate::session::outcome::{Activity, CleanReport, Created, Managed, SessionError, StoreHealth};
+use crate::session::outcome::{Activity, Caller, CleanReport, Created, Managed, SessionError, StoreHealth};
 use crate::session::record::{MAX_USER, Origin, Record};
 use crate::session::shared::Shared;
 use crate::session::writer::{Command, Order, Queue, Reply};
@@ -48,35 +48,51 @@ impl SessionManager {
     }
 
     /// Per-request upkeep, on the hot path: finds our cookie, checks its MAC, looks the session up in memory, judges both
-    /// limits at `now`, marks activity. It never waits, and never reads the store.
-    pub fn manage(&self, headers: &HeaderMap, secure: bool, activity: Activity, now: Timestamp) -> Managed {
+    /// limits at `now`, marks activity. It never waits, and never reads the store. Only a request with a bad cookie takes a
+    /// lock, which only such requests take (S40). A bare `bool` is a caller of whom only `secure` is known.
+    pub fn manage(
+        &self,
+        headers: &HeaderMap,
+        caller: impl Into<Caller>,
+        activity: Activity,
+        now: Timestamp,
+    ) -> Managed {
+        let caller = caller.into();
+        let secure = caller.secure;
         let mut found: Option<(Presented, Arc<LiveSession>)> = None;
-        let mut rejected: Option<Rejection> = None;
+        let mut rejected: Option<Refused> = None;
         let mut unresolved = None;
         for value in cookie::values(headers, self.cookies.name(secure).as_bytes()).take(MAX_TRIES) {
             match (self.try_cookie(value, now), &found) {
                 (Ok(fresh), None) => found = Some(fresh),
                 (Ok((_, session)), Some((_, first))) if session.stored_id() == first.stored_id() => {}
-                (Ok(_), Some(_)) => return self.reject(Rejection::Duplicate, secure),
-                (Err(Refused::Because(rejection)), _) => rejected = rejected.max(Some(rejection)),
-                (Err(Refused::Unresolved(id)), _) => unresolved = Some(id),
+                (Ok((_, session)), Some(_)) => {
+                    return self.reject(&Refused::of(Rejection::Duplicate, &session), caller, now);
+                }
+                (Err(Unusable::Unresolved(id)), _) => unresolved = Some(id),
+                (Err(Unusable::Refused(refused)), _) => {
+                    rejected = Some(match rejected {
+                        Some(before) => before.and(refused),
+                        None => refused,
+                    });
+                }
             }
         }
         if unresolved.is_some() {
             return Managed { unresolved, ..Managed::default() };
         }
         let Some((presented, session)) = found else {
-            return rejected.map_or_else(Managed::default, |rejection| self.reject(rejection, secure));
+            return rejected.map_or_else(Managed::default, |refused| self.reject(&refused, caller, now));
         };
-        if activity == Activity::Counts && session.mark_activity(now, self.touch_period) {
-            // Only a closed manager has no writer; memory knows of the activity all the same.
-            let _ = self.queue.touches.send(Arc::clone(&session));
-        }
+        self.mark(&session, activity, now);
         let set_cookie = presented.older_key.then(|| {
             add_one(&self.shared.counters.reissued);
+            if let Some(trail) = &self.shared.trail {
+                trail.renewed(&session);
+            }
             self.cookies.issue(&presented.token, session.absolute_at().since(now), secure)
         });
-        Managed { session: Some(session), set_cookie, rejected: None, unresolved: None }
+        Managed { session: Some(session), set_cookie, ..Managed::default() }
     }
 
     /// The second step of a request whose cookie only a shared store can judge: asks it, once for all who present the same
@@ -85,26 +101,50 @@ impl SessionManager {
         &self,
         mut managed: Managed,
         headers: &HeaderMap,
-        secure: bool,
+        caller: impl Into<Caller>,
         activity: Activity,
         now: Timestamp,
     ) -> Managed {
+        let caller = caller.into();
         let Some(coherence) = &self.shared.coherence else { return managed };
         for _ in 0..MAX_TRIES {
             let Some(id) = managed.unresolved else { break };
             if !coherence.link.fetch(id).await {
                 break;
             }
-            managed = self.manage(headers, secure, activity, now);
+            managed = self.manage(headers, caller, activity, now);
         }
         managed
+    }
+
+    /// Another request of a session that [`SessionManager::manage`] found before: judges and marks it alike, and answers whether
+    /// it is still live.
+    pub fn revisit(&self, session: &Arc<LiveSession>, activity: Activity, now: Timestamp) -> bool {
+        let live = self.shared.over(session, now).is_none() && self.shared.trusts(session, now);
+        if live {
+            self.mark(session, activity, now);
+        }
+        live
+    }
+
+    /// How many cookies of our name the request carries, of any content.
+    pub fn cookies_of_ours(&self, headers: &HeaderMap, secure: bool) -> usize {
+        cookie::values(headers, self.cookies.name(secure).as_bytes()).count()
+    }
+
+    fn mark(&self, session: &Arc<LiveSession>, activity: Activity, now: Timestamp) {
+        if activity == Activity::Counts && session.mark_activity(now, self.touch_period) {
+            // Only a closed manager has no writer; memory knows of the activity all the same.
+            let _ = self.queue.touches.send(Arc::clone(session));
+        }
     }
 
     /// Begins a session for `subject`; resolves once it is durable. `ended`, the session the login was made with, ends in the
     /// same write (S27). Always a fresh token: an id a client brought is never adopted.
     ///
     /// # Errors
-    /// When the store cannot be written or the generator fails; `ended` then lives on.
+    /// When the store cannot be written, the generator fails, or the user has as many sessions as the cap allows; `ended` then
+    /// lives on.
     pub async fn create(
         &self,
         subject: &Subject,
@@ -229,28 +269,39 @@ impl SessionManager {
         let _ = self.ask(Command::Close).await;
     }
 
-    fn try_cookie(&self, value: &[u8], now: Timestamp) -> Result<(Presented, Arc<LiveSession>), Refused> {
+    fn try_cookie(&self, value: &[u8], now: Timestamp) -> Result<(Presented, Arc<LiveSession>), Unusable> {
         let presented = self.cookies.read(value).map_err(|not_genuine| match not_genuine {
-            NotGenuine::Malformed => Refused::Because(Rejection::Malformed),
-            NotGenuine::BadMac => Refused::Because(Rejection::BadMac),
+            NotGenuine::Malformed => Refused::new(Rejection::Malformed, None),
+            NotGenuine::BadMac => Refused::new(Rejection::BadMac, None),
         })?;
         let id = presented.token.stored_id();
         let Some(session) = self.shared.table.find(&id) else {
             let settled = self.shared.knows_absent(&id, now);
-            return Err(if settled { Refused::Because(Rejection::Unknown) } else { Refused::Unresolved(id) });
+            let unknown = || Unusable::Refused(Refused::new(Rejection::Unknown, Some(id)));
+            return Err(if settled { unknown() } else { Unusable::Unresolved(id) });
         };
         match self.shared.over(&session, now) {
             None if self.shared.trusts(&session, now) => Ok((presented, session)),
-            None => Err(Refused::Unresolved(id)),
-            Some(EndReason::Idle | EndReason::Absolute) => Err(Refused::Because(Rejection::Expired)),
-            Some(_) => Err(Refused::Because(Rejection::Unknown)),
+            None => Err(Unusable::Unresolved(id)),
+            Some(EndReason::Idle | EndReason::Absolute) => {
+                Err(Refused::of(Rejection::Expired, &session).into())
+            }
+            Some(_) => Err(Refused::of(Rejection::Unknown, &session).into()),
         }
     }
 
-    fn reject(&self, rejection: Rejection, secure: bool) -> Managed {
+    fn reject(&self, refused: &Refused, caller: Caller, now: Timestamp) -> Managed {
+        let rejection = refused.why;
         self.shared.counters.count_rejected(rejection);
-        let set_cookie = Some(self.cookies.removal(secure));
-        Managed { set_cookie, rejected: Some(rejection), ..Managed::default() }
+        if let Some(trail) = &self.shared.trail {
+            trail.rejected(rejection, refused.id.as_ref(), caller.address);
+        }
+        let retry_after = refused.bad.then(|| self.shared.sources.count(caller.address, now)).flatten();
+        if retry_after.is_some() {
+            add_one(&self.shared.counters.throttled);
+        }
+        let set_cookie = Some(self.cookies.removal(caller.secure));
+        Managed { set_cookie, rejected: Some(rejection), retry_after, ..Managed::default() }
     }
 
     pub(super) async fn forget(&self, ids: Vec<StoredId>) -> Result<(), SessionError> {
@@ -259,14 +310,50 @@ impl SessionManager {
 
     pub(super) async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, SessionError> {
         let (reply, answer) = oneshot::channel();
-        self.queue.commands.send(command(reply)).map_err(|_| SessionError::Closed)?;
+        self.send(command(reply))?;
         answer.await.map_err(|_| SessionError::Closed)?
+    }
+
+    pub(super) fn send(&self, command: Command) -> Result<(), SessionError> {
+        self.queue.commands.send(command).map_err(|_| SessionError::Closed)
+    }
+}
+
+/// A cookie that opens nothing, and the session it speaks of when it is genuine.
+struct Refused {
+    why: Rejection,
+    id: Option<StoredId>,
+    /// It counts against its source. An expired or a doubled cookie does not: honest browsers have those.
+    bad: bool,
+}
+
+impl Refused {
+    fn new(why: Rejection, id: Option<StoredId>) -> Self {
+        let bad = matches!(why, Rejection::Malformed | Rejection::BadMac | Rejection::Unknown);
+        Self { why, id, bad }
+    }
+
+    fn of(why: Rejection, session: &LiveSession) -> Self {
+        Self::new(why, Some(session.stored_id()))
+    }
+
+    /// Two of one request: the reason that says more, and bad if either is, so that an expired cookie cannot cover forged ones.
+    fn and(self, other: Self) -> Self {
+        let bad = self.bad || other.bad;
+        let telling = if self.why >= other.why { self } else { other };
+        Self { bad, ..telling }
     }
 }
 
 /// Why a cookie opens nothing now.
-enum Refused {
-    Because(Rejection),
+enum Unusable {
+    Refused(Refused),
     /// The table cannot tell.
     Unresolved(StoredId),
+}
+
+impl From<Refused> for Unusable {
+    fn from(refused: Refused) -> Self {
+        Self::Refused(refused)
+    }
 }

@@ -11,9 +11,12 @@
 //! the writer thread, which owns the [`store`] and answers once it would survive a power cut. The token is in the cookie only;
 //! table and store know its hash.
 
+mod administration;
+mod cap;
 mod coherence;
 pub mod cookie;
 pub mod counters;
+pub mod export_file;
 mod follow;
 pub mod id;
 pub mod keys;
@@ -24,18 +27,24 @@ mod open;
 mod outcome;
 pub mod record;
 mod shared;
+mod sources;
 pub mod store;
 mod sweeper;
 mod table;
+mod trail;
 mod upkeep;
 mod writer;
 
+pub use self::administration::ImportReport;
+pub use self::cap::{AtLimit, Cap};
 pub use self::counters::{Counters, EndReason, Rejection};
 pub use self::id::StoredId;
 pub use self::live::LiveSession;
 pub use self::manager::SessionManager;
 pub use self::open::{OpenError, OpenReport};
-pub use self::outcome::{Activity, CleanReport, Created, Managed, SessionDetails, SessionError, StoreHealth};
+pub use self::outcome::{
+    Activity, Caller, CleanReport, Created, Managed, SessionDetails, SessionError, StoreHealth,
+};
 pub use self::record::Origin;
 pub use self::store::{RedisAddress, RedisAddressProblem};
 pub use self::sweeper::sweep_forever;
@@ -59,6 +68,10 @@ pub struct Settings {
     pub store: StoreSettings,
     /// How the session cookie is written.
     pub cookie: CookieSettings,
+    /// How many sessions one user may have; `None`, the default, for any number.
+    pub cap: Option<Cap>,
+    /// Bad cookies per minute and source before more of them are answered 429. Default 100; 0 for no limit.
+    pub max_bad_cookies: u32,
 }
 
 /// Where sessions are kept.

@@ -2,22 +2,26 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use crate::base::clock::{Clock, Timestamp};
 use crate::base::identity::Subject;
 use crate::base::secret::Random;
+use crate::observe::audit::AuditLog;
 use crate::session::coherence::Coherence;
 use crate::session::cookie::{CookieCodec, CookieProblem};
 use crate::session::counters::{EndReason, add_one};
-use crate::session::follow::TableFollower;
+use crate::session::follow::{Directory, TableFollower};
 use crate::session::keys::{KeyRing, SecretProblem};
 use crate::session::lifetime::Limits;
 use crate::session::manager::SessionManager;
 use crate::session::record::Record;
 use crate::session::shared::Shared;
 use crate::session::store::{
-    Change, Distrust, MemoryStore, RedisError, RedisStore, SessionStore, SledError, SledStore, StoreError,
+    Change, Distrust, MemoryStore, RedisAddress, RedisError, RedisStore, SessionStore, SledError, SledStore,
+    StoreError,
 };
+use crate::session::trail::Trail;
 use crate::session::{Settings, StoreSettings, writer};
 
 /// Most deletions in one commit at start.
@@ -78,42 +82,68 @@ impl SessionManager {
         random: Arc<dyn Random>,
         subject_of: impl Fn(&str) -> Option<Subject> + Send + Sync + 'static,
     ) -> Result<(Arc<Self>, OpenReport), OpenError> {
+        Self::open_audited(settings, clock, random, subject_of, None)
+    }
+
+    /// The same, and tells `audit` what becomes of every session (S39).
+    ///
+    /// # Errors
+    /// As [`SessionManager::open`].
+    pub fn open_audited(
+        settings: &Settings,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+        subject_of: impl Fn(&str) -> Option<Subject> + Send + Sync + 'static,
+        audit: Option<Arc<AuditLog>>,
+    ) -> Result<(Arc<Self>, OpenReport), OpenError> {
         match &settings.store {
-            StoreSettings::Memory => {
-                Self::open_with(settings, clock, random, &subject_of, || Ok(Box::new(MemoryStore::default())))
-            }
+            StoreSettings::Memory => Self::assemble(settings, clock, random, &subject_of, audit, || {
+                Ok(Box::new(MemoryStore::default()))
+            }),
             StoreSettings::Sled { path } => {
                 let random_for_store = Arc::clone(&random);
-                Self::open_with(settings, clock, random, &subject_of, || {
+                Self::assemble(settings, clock, random, &subject_of, audit, || {
                     Ok(Box::new(SledStore::open(path, &*random_for_store)?))
                 })
             }
             StoreSettings::Redis { address, grace } => {
-                let (keys, limits) = checked(settings)?;
-                let store = RedisStore::open(address, limits, Arc::clone(&clock))?;
-                let coherence = Arc::new(Coherence::new(store.link(), *grace));
-                let shared = Shared::new(limits, store.not_before());
-                let shared = Arc::new(Shared { coherence: Some(Arc::clone(&coherence)), ..shared });
-                store.attach(Arc::new(TableFollower {
-                    shared: Arc::clone(&shared),
-                    coherence,
-                    directory: Arc::new(subject_of),
-                    clock: Arc::clone(&clock),
-                }))?;
-                let quarantined = usize::try_from(shared.counters.quarantined.load(Ordering::Relaxed));
-                let report = OpenReport {
-                    live: shared.table.len(),
-                    quarantined: quarantined.unwrap_or(usize::MAX),
-                    ..OpenReport::default()
-                };
-                let queue = writer::start(Box::new(store), Arc::clone(&shared))?;
-                let cookies = CookieCodec::new(keys, &settings.cookie);
-                Ok((Arc::new(Self::new(shared, cookies, queue, clock, random)), report))
+                let directory = Arc::new(subject_of);
+                Self::join(settings, address, *grace, clock, random, directory, audit)
             }
         }
     }
 
-    /// The same over any store; `make` is called once the settings are known to be good.
+    /// Takes part in a store that others use too.
+    fn join(
+        settings: &Settings,
+        address: &RedisAddress,
+        grace: Duration,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+        directory: Directory,
+        audit: Option<Arc<AuditLog>>,
+    ) -> Result<(Arc<Self>, OpenReport), OpenError> {
+        let (keys, limits) = checked(settings)?;
+        let store = RedisStore::open(address, limits, Arc::clone(&clock))?;
+        let coherence = Arc::new(Coherence::new(store.link(), grace));
+        let shared = Shared::new(settings, store.not_before(), trail(settings, audit, &clock));
+        let shared = Arc::new(Shared { coherence: Some(Arc::clone(&coherence)), ..shared });
+        store.attach(Arc::new(TableFollower {
+            shared: Arc::clone(&shared),
+            coherence,
+            directory,
+            clock: Arc::clone(&clock),
+        }))?;
+        let quarantined = usize::try_from(shared.counters.quarantined.load(Ordering::Relaxed));
+        let quarantined = quarantined.unwrap_or(usize::MAX);
+        let report = OpenReport { live: shared.table.len(), quarantined, ..OpenReport::default() };
+        let queue = writer::start(Box::new(store), Arc::clone(&shared))?;
+        let cookies = CookieCodec::new(keys, &settings.cookie);
+        Ok((Arc::new(Self::new(shared, cookies, queue, clock, random)), report))
+    }
+
+    /// The same over any store, without an audit log; `make` is called once the settings are known to be good.
+    #[cfg(test)]
     pub(crate) fn open_with(
         settings: &Settings,
         clock: Arc<dyn Clock>,
@@ -121,9 +151,21 @@ impl SessionManager {
         subject_of: &dyn Fn(&str) -> Option<Subject>,
         make: impl FnOnce() -> Result<Box<dyn SessionStore>, OpenError>,
     ) -> Result<(Arc<Self>, OpenReport), OpenError> {
-        let (keys, limits) = checked(settings)?;
+        Self::assemble(settings, clock, random, subject_of, None, make)
+    }
+
+    pub(crate) fn assemble(
+        settings: &Settings,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+        subject_of: &dyn Fn(&str) -> Option<Subject>,
+        audit: Option<Arc<AuditLog>>,
+        make: impl FnOnce() -> Result<Box<dyn SessionStore>, OpenError>,
+    ) -> Result<(Arc<Self>, OpenReport), OpenError> {
+        let (keys, _) = checked(settings)?;
         let mut store = make()?;
-        let shared = Arc::new(Shared::new(limits, store.not_before()));
+        let trail = trail(settings, audit, &clock);
+        let shared = Arc::new(Shared::new(settings, store.not_before(), trail));
         let report = load(&mut *store, &shared, clock.now(), subject_of)?;
         let queue = writer::start(store, Arc::clone(&shared))?;
         let cookies = CookieCodec::new(keys, &settings.cookie);
@@ -140,6 +182,11 @@ impl Settings {
             StoreSettings::Sled { path } => SledStore::latest_moment(path),
         }
     }
+}
+
+fn trail(settings: &Settings, audit: Option<Arc<AuditLog>>, clock: &Arc<dyn Clock>) -> Option<Trail> {
+    let trail = audit.zip(settings.secrets.first());
+    trail.map(|(log, secret)| Trail::new(log, secret, Arc::clone(clock)))
 }
 
 fn checked(settings: &Settings) -> Result<(KeyRing, Limits), OpenError> {

@@ -1,5 +1,6 @@
 //! What the session manager's verbs answer.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +22,22 @@ pub enum Activity {
     Ignored,
 }
 
+/// Who asks, as far as the session layer needs to know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// Whether the request came by TLS, to us or to a trusted proxy.
+    pub secure: bool,
+    /// The client's address; `None` when it is not known.
+    pub address: Option<IpAddr>,
+}
+
+impl From<bool> for Caller {
+    /// A caller of whom only `secure` is known.
+    fn from(secure: bool) -> Self {
+        Self { secure, address: None }
+    }
+}
+
 /// What [`SessionManager::manage`] found.
 #[derive(Debug, Default)]
 pub struct Managed {
@@ -34,6 +51,8 @@ pub struct Managed {
     /// here the store could not be asked, and the request must not pass as anything but anonymous. Never set by stores of
     /// our own.
     pub unresolved: Option<StoredId>,
+    /// Too many bad cookies came from this source: answer 429, and this is when trying again may help (S40).
+    pub retry_after: Option<Duration>,
 }
 
 /// A fresh session and the cookie that carries it.
@@ -60,6 +79,15 @@ pub enum SessionError {
     /// The id exists already: the generator is broken.
     #[error("a fresh session id was taken already")]
     IdTaken,
+    /// The list of sessions that were exported or imported cannot be read or written.
+    #[error("the list of exchanged sessions beside the store cannot be used: {0}")]
+    Ledger(String),
+    /// The store would not know after a restart which of the imported sessions had been ended.
+    #[error("this kind of store cannot take sessions in: only the embedded one (sled) can")]
+    NoImport,
+    /// The user has as many sessions as the cap allows, and more are refused: answer 403.
+    #[error("the user has as many sessions as the cap allows")]
+    AtCap,
     /// The user's name is empty or too long for a record.
     #[error("a user name must have 1 to {MAX_USER} bytes")]
     UserName,

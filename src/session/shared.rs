@@ -7,18 +7,27 @@ use arc_swap::ArcSwapOption;
 
 use crate::base::clock::Timestamp;
 use crate::base::identity::Subject;
+use crate::session::Settings;
+use crate::session::cap::Cap;
 use crate::session::coherence::Coherence;
 use crate::session::counters::{Counters, EndReason, add_one};
 use crate::session::id::StoredId;
 use crate::session::lifetime::{Judgement, Limits};
 use crate::session::live::LiveSession;
 use crate::session::record::Record;
+use crate::session::sources::Sources;
 use crate::session::table::Table;
+use crate::session::trail::Trail;
 
 pub(crate) struct Shared {
     pub(crate) table: Table,
     pub(crate) counters: Counters,
     pub(crate) limits: Limits,
+    pub(crate) cap: Option<Cap>,
+    /// Who sends bad cookies.
+    pub(crate) sources: Sources,
+    /// The way to the audit log; `None` while that is off.
+    pub(crate) trail: Option<Trail>,
     /// Endings that the store has not acknowledged yet.
     pub(crate) owed: AtomicUsize,
     /// Why the store does not work; `None` while it does.
@@ -30,11 +39,15 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(limits: Limits, not_before: Timestamp) -> Self {
+    pub(crate) fn new(settings: &Settings, not_before: Timestamp, trail: Option<Trail>) -> Self {
+        let limits = Limits { duration: settings.duration, idle_timeout: settings.idle_timeout };
         Self {
             table: Table::new(limits.idle_timeout),
             counters: Counters::default(),
             limits,
+            cap: settings.cap,
+            sources: Sources::new(settings.max_bad_cookies),
+            trail,
             owed: AtomicUsize::new(0),
             fault: ArcSwapOption::const_empty(),
             not_before: AtomicU64::new(not_before.as_millis()),
@@ -50,6 +63,9 @@ impl Shared {
         let session = known.unwrap_or_else(|| self.enter_quietly(id, record, || Some(subject.clone())));
         drop(alone);
         add_one(&self.counters.created);
+        if let Some(trail) = &self.trail {
+            trail.created(&id, record);
+        }
         session
     }
 
@@ -87,7 +103,7 @@ impl Shared {
     pub(crate) fn end_here(&self, session: &LiveSession, reason: EndReason) -> bool {
         let first = session.end(reason);
         if first {
-            self.counters.count_ended(reason);
+            self.note_ended(session, reason);
         }
         self.table.remove(session);
         first
@@ -106,7 +122,7 @@ impl Shared {
             Judgement::Live => return None,
         };
         if session.end(reason) {
-            self.counters.count_ended(reason);
+            self.note_ended(session, reason);
         }
         Some(reason)
     }
@@ -120,6 +136,13 @@ impl Shared {
     pub(crate) fn knows_absent(&self, id: &StoredId, now: Timestamp) -> bool {
         let settled = |coherence: &Arc<Coherence>| coherence.is_buried(id) || coherence.is_absent(id, now);
         self.coherence.as_ref().is_none_or(settled)
+    }
+
+    fn note_ended(&self, session: &LiveSession, reason: EndReason) {
+        self.counters.count_ended(reason);
+        if let Some(trail) = &self.trail {
+            trail.ended(session, reason);
+        }
     }
 
     pub(crate) fn not_before(&self) -> Timestamp {

@@ -80,6 +80,23 @@ impl SessionManager {
         sessions.into_iter().filter(|session| self.shared.over(session, now).is_none()).collect()
     }
 
+    /// Ends the sessions of `user`, but for `except`, in one write, and says how many. The cost grows with this user's sessions.
+    ///
+    /// # Errors
+    /// As [`SessionManager::destroy`].
+    pub async fn end_of_user(
+        &self,
+        user: &str,
+        except: Option<&StoredId>,
+        reason: EndReason,
+        now: Timestamp,
+    ) -> Result<usize, SessionError> {
+        let sessions = self.sessions_of(user, now);
+        let due = sessions.iter().filter(|session| Some(&session.stored_id()) != except);
+        let ended = due.filter(|session| self.shared.end(session, reason));
+        self.forget_all(ended.map(|session| session.stored_id()).collect()).await
+    }
+
     /// Ends every session that began at or before `now`, without deleting record by record (S35).
     ///
     /// # Errors

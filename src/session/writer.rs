@@ -51,6 +51,10 @@ pub(crate) enum Command {
     Forget(Vec<StoredId>, Reply<()>),
     Read(Vec<StoredId>, Reply<Vec<(StoredId, Record)>>),
     NotBefore(Timestamp, Reply<()>),
+    /// Read the records of all sessions that live at the moment, and remember that they have left.
+    Export(Timestamp, Reply<Vec<(StoredId, Record)>>),
+    /// Remember the sessions, each with its absolute limit, as exchanged; `None` when the store cannot.
+    Exchange(Vec<(StoredId, Timestamp)>, Timestamp, Reply<Option<HashSet<StoredId>>>),
     /// Write every touch that waits.
     Settle(Reply<()>),
     Close(Reply<()>),
@@ -125,7 +129,7 @@ impl Writer {
         let mut later = Vec::new();
         for command in group {
             match command {
-                Command::Create(order) => plan.create(*order),
+                Command::Create(order) => plan.create(*order, &self.shared),
                 Command::Forget(ids, reply) => plan.forget(ids, reply),
                 Command::Settle(reply) => plan.settled.push(reply),
                 Command::Close(reply) => close = Some(reply),
@@ -142,6 +146,12 @@ impl Writer {
                 Command::NotBefore(moment, reply) => {
                     let _ = reply.send(self.store.set_not_before(moment).map_err(|error| self.fail(&error)));
                 }
+                Command::Export(now, reply) => {
+                    let _ = reply.send(self.export(now));
+                }
+                Command::Exchange(sessions, now, reply) => {
+                    let _ = reply.send(self.exchange(&sessions, now));
+                }
                 _ => {}
             }
         }
@@ -155,6 +165,9 @@ impl Writer {
             if session.ended().is_none() {
                 plan.changes.push(Change::Touch(session.stored_id(), session.last_seen_at()));
                 plan.touches += 1;
+                if self.shared.trail.is_some() {
+                    plan.touched.push((plan.changes.len() - 1, session));
+                }
             }
         }
     }
@@ -179,7 +192,8 @@ impl Writer {
 
     fn announce(&self, plan: &Plan) {
         let Some(coherence) = &self.shared.coherence else { return };
-        for (_, order) in &plan.creates {
+        for Create { order, makes_room, .. } in &plan.creates {
+            makes_room.iter().for_each(|id| coherence.announce(*id, EndReason::Cap));
             order.ended.iter().for_each(|old| coherence.announce(old.stored_id(), EndReason::Replaced));
         }
     }
@@ -189,19 +203,32 @@ impl Writer {
             add_one(&self.shared.counters.commits);
             self.shared.counters.touches.fetch_add(plan.touches, Ordering::Relaxed);
         }
-        for (at, order) in plan.creates {
+        if let Some(trail) = &self.shared.trail {
+            let written = |at: &usize| outcomes.get(*at) == Some(&Outcome::Done);
+            plan.touched
+                .iter()
+                .filter(|(at, _)| written(at))
+                .for_each(|(_, session)| trail.extended(session));
+        }
+        for Create { at, order, makes_room } in plan.creates {
+            // What the commit has deleted ends first, so that nobody ever sees one session too many.
+            for session in makes_room.iter().filter_map(|id| self.shared.table.find(id)) {
+                self.shared.end(&session, EndReason::Cap);
+            }
+            if let Some(old) = &order.ended {
+                self.shared.end(old, EndReason::Replaced);
+            }
             let answer = match outcomes.get(at) {
                 Some(Outcome::Done) => Ok(self.enter(&order, epoch)),
                 _ => Err(SessionError::IdTaken),
             };
-            if answer.is_ok()
-                && let Some(old) = &order.ended
-            {
-                self.shared.end(old, EndReason::Replaced);
-            }
             let _ = order.reply.send(answer);
         }
         self.acknowledge_endings(&plan.changes);
+        for reply in plan.refused {
+            add_one(&self.shared.counters.refused_at_cap);
+            let _ = reply.send(Err(SessionError::AtCap));
+        }
         for reply in plan.forgotten.into_iter().chain(plan.settled) {
             let _ = reply.send(Ok(()));
         }
@@ -239,8 +266,9 @@ impl Writer {
             }
         }
         self.shared.owed.store(self.owed.len(), Ordering::Relaxed);
-        for (_, order) in plan.creates {
-            let _ = order.reply.send(Err(SessionError::StoreUnavailable));
+        let refused = plan.creates.into_iter().map(|create| create.order.reply).chain(plan.refused);
+        for reply in refused {
+            let _ = reply.send(Err(SessionError::StoreUnavailable));
         }
         for reply in plan.forgotten.into_iter().chain(plan.settled) {
             let _ = reply.send(Err(SessionError::NotDurable));
@@ -313,6 +341,33 @@ impl Writer {
         }
         Ok(found)
     }
+
+    /// Sessions enter the table on this thread only, so that nothing begins between the first record read and the last.
+    fn export(&mut self, now: Timestamp) -> Result<Vec<(StoredId, Record)>, SessionError> {
+        let mut live: Vec<_> = self.shared.table.all_sessions();
+        live.retain(|session| self.shared.over(session, now).is_none());
+        live.sort_by_key(|session| session.stored_id());
+        let ids: Vec<_> = live.iter().map(|session| session.stored_id()).collect();
+        let mut records = self.read(&ids)?;
+        let mut live = live.into_iter();
+        for (id, record) in &mut records {
+            // Both are in the same order; memory knows of activity that has not been written yet.
+            if let Some(session) = live.find(|session| session.stored_id() == *id) {
+                record.last_seen_at = record.last_seen_at.max(session.last_seen_at());
+            }
+        }
+        let leaving: Vec<_> = records.iter().map(|(id, record)| (*id, record.absolute_at)).collect();
+        self.exchange(&leaving, now)?;
+        Ok(records)
+    }
+
+    fn exchange(
+        &mut self,
+        sessions: &[(StoredId, Timestamp)],
+        now: Timestamp,
+    ) -> Result<Option<HashSet<StoredId>>, SessionError> {
+        self.store.exchange(sessions, now).map_err(|error| SessionError::Ledger(error.to_string()))
+    }
 }
 
 /// The changes of one commit, and who waits for them.
@@ -320,21 +375,57 @@ impl Writer {
 struct Plan {
     changes: Vec<Change>,
     touches: u64,
-    /// Each with the place of its `Create` among the changes.
-    creates: Vec<(usize, Order)>,
+    /// For the audit log, each with its place among the changes.
+    touched: Vec<(usize, Arc<LiveSession>)>,
+    creates: Vec<Create>,
+    /// Ids that a create of this plan deletes.
+    deleted: HashSet<StoredId>,
+    /// Logins above the cap. They are answered with the others: had an earlier one failed, there would have been room.
+    refused: Vec<Reply<Arc<LiveSession>>>,
     forgotten: Vec<Reply<()>>,
     settled: Vec<Reply<()>>,
 }
 
+/// One session to be created.
+struct Create {
+    /// The place of its `Create` among the changes.
+    at: usize,
+    order: Order,
+    /// Sessions of the same user that end for it.
+    makes_room: Vec<StoredId>,
+}
+
 impl Plan {
-    fn create(&mut self, order: Order) {
-        if let Some(old) = &order.ended {
-            self.changes.push(Change::Delete(old.stored_id()));
+    fn create(&mut self, order: Order, shared: &Shared) {
+        let replaced = order.ended.as_ref().map(|old| old.stored_id());
+        let mut makes_room = Vec::new();
+        if let Some(cap) = shared.cap {
+            let live = self.live_sessions(&order, replaced, shared);
+            match cap.room(&live) {
+                Some(ids) => makes_room = ids,
+                None => return self.refused.push(order.reply),
+            }
         }
-        self.creates.push((self.changes.len(), order));
-        if let Some((_, order)) = self.creates.last() {
-            self.changes.push(Change::Create(order.id, order.record.clone()));
+        for id in makes_room.iter().copied().chain(replaced) {
+            self.deleted.insert(id);
+            self.changes.push(Change::Delete(id));
         }
+        let at = self.changes.len();
+        self.changes.push(Change::Create(order.id, order.record.clone()));
+        self.creates.push(Create { at, order, makes_room });
+    }
+
+    /// The sessions that the user of `order` will have when everything planned so far is done, oldest first.
+    fn live_sessions(&self, order: &Order, replaced: Option<StoredId>, shared: &Shared) -> Vec<StoredId> {
+        let (user, now) = (&order.record.user, order.record.created_at);
+        let present = shared.table.known_account(user).map(|account| account.sessions()).unwrap_or_default();
+        let present =
+            present.iter().filter(|session| shared.over(session, now).is_none()).map(|s| s.stored_id());
+        let planned = self.creates.iter().filter(|create| create.order.record.user == *user);
+        present
+            .chain(planned.map(|create| create.order.id))
+            .filter(|id| !self.deleted.contains(id) && Some(*id) != replaced)
+            .collect()
     }
 
     fn forget(&mut self, ids: Vec<StoredId>, reply: Reply<()>) {

@@ -14,21 +14,18 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
-const X_FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
 const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 
-/// Fields by which a client could tell an upstream another address, host or target than the one that was judged. We never set
-/// them, so from an untrusted peer they are dropped.
-const MISLEADING: [HeaderName; 8] = [
-    X_FORWARDED_PREFIX,
-    FORWARDED,
-    HeaderName::from_static("x-original-url"),
-    HeaderName::from_static("x-rewrite-url"),
-    HeaderName::from_static("x-forwarded-uri"),
-    HeaderName::from_static("x-forwarded-method"),
-    HeaderName::from_static("x-forwarded-server"),
-    HeaderName::from_static("x-forwarded-scheme"),
-];
+/// Fields by which a client could tell an upstream another address, host or target than the one that was judged, those that we
+/// set ourselves included: from an untrusted peer all are dropped.
+fn is_misleading(name: &str) -> bool {
+    let Some(rest) = name.strip_prefix("x-") else { return name == "forwarded" };
+    let forwarded = ["for", "host", "port", "prefix", "uri", "method", "server", "scheme"];
+    match rest.strip_prefix("forwarded-") {
+        Some(what) => forwarded.contains(&what),
+        None => matches!(rest, "real-ip" | "original-url" | "rewrite-url"),
+    }
+}
 
 /// The client as the gateway sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,12 +78,14 @@ impl ConnectionValues {
             keep_one(headers, &X_FORWARDED_HOST);
             keep_one(headers, &X_FORWARDED_PORT);
         } else {
-            for name in &MISLEADING {
+            let doomed: Vec<HeaderName> =
+                headers.keys().filter(|name| is_misleading(name.as_str())).cloned().collect();
+            for name in doomed {
                 headers.remove(name);
             }
-            set_or_remove(headers, X_FORWARDED_FOR, self.address.clone());
-            headers.remove(X_FORWARDED_HOST);
-            headers.remove(X_FORWARDED_PORT);
+            if let Some(address) = &self.address {
+                headers.insert(X_FORWARDED_FOR, address.clone());
+            }
         }
         let real = if client.address == self.direct.address {
             self.address.clone()

@@ -59,11 +59,6 @@ impl HeadWatch {
     pub fn in_body(&self) -> bool {
         matches!(self.state.borrow().place, Place::Skip(_) | Place::Chunked)
     }
-
-    /// Whether only [`HeadWatch::body_ended`] can tell where the next head begins.
-    pub fn awaits_body_end(&self) -> bool {
-        matches!(self.state.borrow().place, Place::Chunked)
-    }
 }
 
 /// The part of a line that is kept when a read ends within it. A longer Content-Length line is not canonical; nothing else

@@ -1,24 +1,14 @@
 //! Removes what belongs to one connection only (RFC 9110 section 7.6.1), before our own fields are set, so that a client can
 //! never nominate ours away.
 
-use http::header::{
-    CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRAILER,
-    TRANSFER_ENCODING, UPGRADE,
-};
-
-const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-const PROXY: HeaderName = HeaderName::from_static("proxy");
-const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, TE};
 
 /// Removes from a request: `Connection` and what it names, `Keep-Alive`, `Proxy` and every `Proxy-*`, `Transfer-Encoding` (the
 /// sender frames anew), `Upgrade`, `HTTP2-Settings`, `Trailer` (request trailers are dropped), `Expect` (the server side has
 /// answered it), and `TE` unless it was exactly `trailers`. A nomination never reaches `Host` or `Content-Length`.
 pub fn strip_request(headers: &mut HeaderMap) {
-    let trailers = wants_trailers(headers);
-    strip(headers);
-    headers.remove(TRAILER);
-    headers.remove(EXPECT);
-    headers.remove(HTTP2_SETTINGS);
+    let trailers = headers.contains_key(TE) && wants_trailers(headers);
+    strip(headers, |name| matches!(name, "trailer" | "expect" | "http2-settings"));
     if trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
     }
@@ -27,21 +17,27 @@ pub fn strip_request(headers: &mut HeaderMap) {
 /// Removes from a response: `Connection` and what it names, `Keep-Alive`, `Proxy` and every `Proxy-*`, `Transfer-Encoding`,
 /// `Upgrade` and `TE`. A nomination never reaches `Content-Length`.
 pub fn strip_response(headers: &mut HeaderMap) {
-    strip(headers);
+    strip(headers, |_| false);
 }
 
-fn strip(headers: &mut HeaderMap) {
+/// One walk over the names: a lookup per name that might be there costs more than looking at the few that are.
+fn strip(headers: &mut HeaderMap, also: impl Fn(&str) -> bool) {
     if headers.contains_key(CONNECTION) {
         for name in nominated(headers) {
             headers.remove(name);
         }
-        headers.remove(CONNECTION);
     }
-    headers.remove(KEEP_ALIVE);
-    headers.remove(TRANSFER_ENCODING);
-    headers.remove(UPGRADE);
-    headers.remove(TE);
-    remove_proxy_fields(headers);
+    let doomed = |name: &&HeaderName| is_hop_by_hop(name.as_str()) || also(name.as_str());
+    let doomed: Vec<HeaderName> = headers.keys().filter(doomed).cloned().collect();
+    for name in doomed {
+        headers.remove(name);
+    }
+}
+
+/// `Proxy` is no field of HTTP, but CGI-like upstreams turn it into `HTTP_PROXY` ("httpoxy").
+fn is_hop_by_hop(name: &str) -> bool {
+    matches!(name, "connection" | "keep-alive" | "transfer-encoding" | "upgrade" | "te" | "proxy")
+        || name.starts_with("proxy-")
 }
 
 /// The names in all Connection lines that may be removed. Usually none, and then nothing is allocated.
@@ -53,14 +49,6 @@ fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
         .filter_map(|t| HeaderName::from_bytes(t).ok())
         .filter(|n| *n != HOST && *n != CONTENT_LENGTH)
         .collect()
-}
-
-/// `Proxy` is no field of HTTP, but CGI-like upstreams turn it into `HTTP_PROXY` ("httpoxy").
-fn remove_proxy_fields(headers: &mut HeaderMap) {
-    headers.remove(PROXY);
-    while let Some(name) = headers.keys().find(|n| n.as_str().starts_with("proxy-")).cloned() {
-        headers.remove(name);
-    }
 }
 
 fn wants_trailers(headers: &HeaderMap) -> bool {

@@ -126,4 +126,23 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn the_seeds_of_the_fuzz_target_stay_on_the_origin() {
+        let seeds = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/seeds/return_to");
+        let (origins, mut accepted) = (["https://good.test".to_owned()], 0);
+        for seed in std::fs::read_dir(seeds).unwrap() {
+            let raw = std::fs::read_to_string(seed.unwrap().path()).unwrap();
+            let Some(target) = ReturnTo::parse(&raw, &origins) else { continue };
+            let base = url::Url::parse("http://app.test:8080/_auth/login").unwrap();
+            let place = base.join(target.as_str()).unwrap().origin().ascii_serialization();
+            assert!(
+                place == "http://app.test:8080" || place == "https://good.test",
+                "{raw:?} leads to {place}"
+            );
+            assert_eq!(ReturnTo::parse(target.as_str(), &origins), Some(target));
+            accepted += 1;
+        }
+        assert!(accepted >= 3);
+    }
 }

@@ -181,7 +181,10 @@ const tests = {
   },
 
   async "a script's request without a session gets 401 with JSON, not a login page"({ context, demo }) {
+    // From a page of the app: our own pages may not fetch anything at all.
+    await loggedIn(context, demo);
     const page = await openApp(context, demo);
+    await context.clearCookies();
     const answer = await page.evaluate(async () => {
       const got = await fetch("/api/data");
       return [got.status, got.headers.get("content-type"), got.redirected];

@@ -10,15 +10,27 @@
 )]
 
 mod access;
+mod account;
+mod administration;
+mod anonymous;
+mod audit;
+mod bad_cookies;
+mod cookie_lifetime;
 mod forwarding;
 mod identity_headers;
 mod login;
 mod logout;
 mod messages;
+mod open_streams;
 mod operation;
 mod own_pages;
 mod redis;
+mod reload;
 mod routing;
+mod seed_defects;
+mod seed_mapping;
+mod session_cap;
 mod session_cookie;
 mod session_life;
+mod smuggling;
 mod support;

@@ -188,3 +188,23 @@ fn absolute_form_with_the_same_host_is_forwarded_in_origin_form() {
     assert_eq!(wire.receive().unwrap().status, 200);
     assert_eq!(upstream.next().target(), "/x?y");
 }
+
+#[test]
+fn a_client_that_uploads_on_after_a_refusal_still_reads_the_answer() {
+    let upstream = TestUpstream::start();
+    let gateway = TestGateway::protecting(&upstream);
+    let host = gateway.address();
+    // More than the sockets between hold, so that the gateway has answered and closed long before the last byte is sent.
+    let body = vec![b'x'; 16 * 1024 * 1024];
+    for framing in [
+        format!("Content-Length: {}\r\n\r\n", body.len()),
+        format!("Transfer-Encoding: chunked\r\n\r\n{:x}\r\n", body.len()),
+    ] {
+        let mut wire = gateway.wire();
+        wire.send(format!("POST /up HTTP/1.1\r\nHost: {host}\r\n{framing}")).send(&body);
+        let response = wire.receive().expect("an answer");
+        assert_eq!((response.status, response.header("connection")), (401, Some("close")));
+        drop(wire);
+    }
+    upstream.saw_nothing();
+}

@@ -106,9 +106,9 @@ class Folder:
 
 
 class Gateway:
-    """One gateway in a folder of its own; `routes` is the text of its `[[routes]]` tables."""
+    """One gateway in a folder of its own; `routes` is the text of its `[[routes]]` tables, `store` the path of its sessions."""
 
-    def __init__(self, folder, routes, users=("alice", "bob"), server=""):
+    def __init__(self, folder, routes, users=("alice", "bob"), server="", store="state/sessions"):
         self.folder = pathlib.Path(folder)
         self.port = free_port()
         self.management = free_port()
@@ -121,7 +121,7 @@ listen = ["127.0.0.1:{self.port}"]
 {server}
 [session]
 secrets = ["file:secret.key"]
-store = {{ type = "sled", path = "state/sessions" }}
+store = {{ type = "sled", path = "{store}" }}
 
 [session.cookie]
 secure = false
@@ -149,10 +149,11 @@ listen = "127.0.0.1:{self.management}"
         done = subprocess.run(argv, input=PASSWORDS[name] + "\n", capture_output=True, text=True, timeout=30)
         assert done.returncode == 0, f"users add {name}: {done.stdout}{done.stderr}"
 
-    def start(self):
-        """Runs it and waits until /readyz says yes."""
+    def start(self, wrap=(), env=None):
+        """Runs it, below the program and arguments of `wrap` if any, and waits until /readyz says yes."""
         log = self.folder / "gateway.log"
-        self.process = Process([BINARY, "run", "-c", self.config], log)
+        environment = {**os.environ, **env} if env else None
+        self.process = Process([*wrap, BINARY, "run", "-c", self.config], log, env=environment)
         wait_until(
             lambda: self.ask_management("/readyz")[0] == 200, "gateway", process=self.process.child, log=log
         )

@@ -27,6 +27,12 @@ pub enum SledError {
         /// What sled said.
         cause: String,
     },
+    /// Others may write the folder, or rename it in the one it stands in.
+    #[error("anyone may change {}, where the session store is: mend it with `chmod go-w {}`", folder.display(), folder.display())]
+    Loose {
+        /// The folder that is too open.
+        folder: PathBuf,
+    },
     /// The file system refused.
     #[error("cannot use the session store {}: {source}", path.display())]
     Io {
@@ -37,8 +43,26 @@ pub enum SledError {
     },
 }
 
+/// Refuses a folder that everyone may write, and one that stands in such a folder: its records could be exchanged.
+fn refuse_loose(path: &Path) -> Result<(), SledError> {
+    /// Writable by everyone, sticky: only the owner of an entry may rename it, as in /tmp.
+    const STICKY: u32 = 0o1000;
+    let whole = path.canonicalize().map_err(|source| SledError::Io { path: path.into(), source })?;
+    let parent = whole.parent().map(|parent| (parent, STICKY));
+    for (folder, excuse) in [(whole.as_path(), 0)].into_iter().chain(parent) {
+        let found = fs::metadata(folder).map_err(|source| SledError::Io { path: path.into(), source })?;
+        let mode = found.permissions().mode();
+        if mode & 0o002 != 0 && mode & excuse == 0 {
+            return Err(SledError::Loose { folder: folder.into() });
+        }
+    }
+    Ok(())
+}
+
 /// The thread that opens sled; panics on it are errors and print nothing.
 const OPENER: &str = "store-opener";
+/// Where files go that are not trusted any more.
+const ASIDE: &str = "damaged";
 /// sled's own page cache. The table holds what requests need; sled is read at start only.
 const CACHE: u64 = 16 * 1024 * 1024;
 
@@ -54,10 +78,13 @@ impl Folder {
     pub(super) fn lock(path: &Path) -> Result<Self, SledError> {
         let io = |source| SledError::Io { path: path.into(), source };
         DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(io)?;
-        fs::set_permissions(path, Permissions::from_mode(0o700)).map_err(io)?;
-        if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-            File::open(parent).and_then(|parent| parent.sync_all()).map_err(io)?;
+        // Ours alone, unless it is a folder of somebody's other things, given by mistake.
+        let is_empty = fs::read_dir(path).map_err(io)?.next().is_none();
+        if is_empty || path.join("db").exists() {
+            fs::set_permissions(path, Permissions::from_mode(0o700)).map_err(io)?;
         }
+        refuse_loose(path)?;
+        sync_parent(path).map_err(io)?;
         let lock = OpenOptions::new()
             .write(true)
             .create(true)
@@ -128,6 +155,24 @@ impl Folder {
         Ok(())
     }
 
+    /// Moves what is in the folder into its subfolder `damaged`, where the last such files stay for whoever wants to look. Inside,
+    /// because the folder itself may be a mount point.
+    pub(super) fn put_everything_aside(&self) -> io::Result<()> {
+        let aside = self.path.join(ASIDE);
+        match fs::remove_dir_all(&aside) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        DirBuilder::new().mode(0o700).create(&aside)?;
+        for entry in fs::read_dir(&self.path)? {
+            let name = entry?.file_name();
+            if name != ASIDE {
+                fs::rename(self.path.join(&name), aside.join(&name))?;
+            }
+        }
+        File::open(&self.path)?.sync_all()
+    }
+
     /// True when there were any.
     fn put_snapshots_aside(&self) -> bool {
         let moved = |path: &PathBuf| {
@@ -148,7 +193,7 @@ impl Folder {
         Ok(found)
     }
 
-    /// Narrows the modes of sled's files, makes the folder's entries durable, and opens the data file.
+    /// Narrows the modes of sled's files, makes them and the folder's entries durable, and opens the data file.
     fn tidy(&self) -> io::Result<File> {
         for entry in fs::read_dir(&self.path)? {
             let entry = entry?;
@@ -156,6 +201,11 @@ impl Folder {
             match entry.metadata() {
                 Ok(metadata) if metadata.is_file() => {
                     let _ = fs::set_permissions(entry.path(), Permissions::from_mode(0o600));
+                    // sled does not sync its `conf`; without it a power cut leaves a store that does not open.
+                    match File::open(entry.path()).and_then(|file| file.sync_all()) {
+                        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                        _ => {}
+                    }
                 }
                 _ => {}
             }
@@ -163,6 +213,12 @@ impl Folder {
         File::open(&self.path)?.sync_all()?;
         File::open(self.path.join("db"))
     }
+}
+
+/// Makes the name of `path` durable: a file's own sync does not promise that.
+pub(super) fn sync_parent(path: &Path) -> io::Result<()> {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(parent)?.sync_all()
 }
 
 /// The file next to `folder` that is called like it plus `suffix`; a trailing slash in the settings changes nothing.

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use crate::base::clock::Timestamp;
-use crate::session::store::folder::beside;
+use crate::session::store::folder::{beside, sync_parent};
 
 const MAGIC: [u8; 8] = *b"FGMARK01";
 const BODY: usize = 8 + 16 + 4 * 8;
@@ -51,6 +51,9 @@ impl MarkerFile {
         let file =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
         let newest = read_newest(&file)?;
+        if newest.is_none() {
+            sync_parent(path)?;
+        }
         let counter = newest.map_or(0, |(_, counter)| counter);
         Ok((Self { file, counter }, newest.map(|(marker, _)| marker)))
     }

@@ -4,6 +4,7 @@
 //! user and by expiry live in the table and are rebuilt at start, so no crash can leave an index without its record (S6).
 
 mod folder;
+mod ledger;
 mod marker;
 mod memory;
 pub(crate) mod redis;
@@ -13,6 +14,9 @@ mod summary;
 pub use self::memory::MemoryStore;
 pub use self::redis::{RedisAddress, RedisAddressProblem, RedisError, RedisStore};
 pub use self::sled::{SledError, SledStore};
+
+use std::collections::HashSet;
+use std::io;
 
 use crate::base::clock::Timestamp;
 use crate::session::id::StoredId;
@@ -114,6 +118,19 @@ pub trait SessionStore: Send {
     /// Whether others write to it too. What the table does not hold is then not ours to delete.
     fn is_shared(&self) -> bool {
         false
+    }
+
+    /// Remembers for good that `sessions` left this store or are about to enter it, each until its absolute limit, and answers
+    /// which of them it knew before. `None` when the store cannot remember: nothing may then be brought into it.
+    ///
+    /// # Errors
+    /// When what is remembered cannot be read or written.
+    fn exchange(
+        &mut self,
+        _sessions: &[(StoredId, Timestamp)],
+        _now: Timestamp,
+    ) -> io::Result<Option<HashSet<StoredId>>> {
+        Ok(None)
     }
 }
 

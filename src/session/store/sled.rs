@@ -11,8 +11,9 @@
 //! atomic batch. A load that does not come to the same summary has lost records, or got old ones back, and drops all of them:
 //! having to log in again is harm enough. Records this build cannot read move to the tree `quarantine`.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
+use std::io;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
 use std::time::Duration;
@@ -23,6 +24,7 @@ use crate::session::id::StoredId;
 use crate::session::record::Record;
 use crate::session::store::folder::Folder;
 pub use crate::session::store::folder::SledError;
+use crate::session::store::ledger::Ledger;
 use crate::session::store::marker::{Marker, MarkerFile};
 use crate::session::store::summary::Summary;
 use crate::session::store::{Change, Distrust, Loaded, Outcome, SessionStore, StoreError};
@@ -35,6 +37,7 @@ const MARKER_LAG: Duration = Duration::from_secs(300);
 /// See the module doc.
 pub struct SledStore {
     folder: Folder,
+    ledger: Ledger,
     marker_file: MarkerFile,
     marker: Marker,
     /// `None` between a failure and the next successful opening.
@@ -67,7 +70,8 @@ impl SledStore {
             MarkerFile::open(&MarkerFile::path_for(folder)).map_err(|error| locked.error(error))?;
         let known = marker.is_some();
         let marker = marker.unwrap_or(Marker { creation_id: fresh_id, ..Marker::default() });
-        let mut store = Self { folder: locked, marker_file, marker, open: None, fresh_id };
+        let ledger = Ledger::beside(folder);
+        let mut store = Self { folder: locked, ledger, marker_file, marker, open: None, fresh_id };
         if !known && !was_there {
             // The marker comes first: a store that nobody has written to yet may be lost without harm.
             store.marker_file.write(&store.marker).map_err(|error| store.folder.error(error))?;
@@ -128,6 +132,23 @@ impl SledStore {
         }
     }
 
+    /// Puts the distrusted files aside and starts with fresh ones. Deleting the records would not do: what is written behind a
+    /// damaged place in sled's log is not found again at the next opening. A kill in between leaves a store that is distrusted
+    /// once more, because store and marker then name different ids.
+    fn begin_anew(&mut self) -> Result<(), StoreError> {
+        let commits = self.open.as_ref().map_or(0, |open| open.summary.commits).max(self.marker.commits);
+        // Closed first: sled goes by names in its folder until it is gone.
+        self.open = None;
+        self.folder.put_everything_aside().map_err(failed)?;
+        let (db, data) = self.folder.open().map_err(failed)?;
+        let summary = Summary { creation_id: self.fresh_id, commits, ..Summary::default() };
+        self.open = Some(Open { db, data, summary, distrust: None, marked: false });
+        self.guarded(|store, open| {
+            open.write(sled::Batch::default(), summary)?;
+            store.mark(open, true, Timestamp::default())
+        })
+    }
+
     /// Renews the marker where a loss of this commit would do harm: it ends a session, or it is the first since the start.
     fn mark(&mut self, open: &mut Open, ends: bool, latest: Timestamp) -> Result<(), StoreError> {
         let latest = latest.max(self.marker.latest);
@@ -149,18 +170,17 @@ impl SledStore {
 
 impl SessionStore for SledStore {
     fn load(&mut self, each: &mut dyn FnMut(StoredId, Record)) -> Result<Loaded, StoreError> {
-        self.guarded(|store, open| {
-            let found = open.survey()?;
-            if open.distrust.is_none() && !found.same_records(&open.summary) {
+        let distrust = self.guarded(|_, open| {
+            if open.distrust.is_none() && !open.survey()?.same_records(&open.summary) {
                 open.distrust = Some(Distrust::RecordsLost);
             }
-            if let Some(distrust) = open.distrust.take() {
-                open.drop_everything(store.fresh_id, store.marker.commits)?;
-                store.mark(open, true, Timestamp::default())?;
-                return Ok(Loaded { dropped: Some(distrust), ..Loaded::default() });
-            }
-            open.hand_over(each)
-        })
+            Ok(open.distrust)
+        })?;
+        if let Some(distrust) = distrust {
+            self.begin_anew()?;
+            return Ok(Loaded { dropped: Some(distrust), ..Loaded::default() });
+        }
+        self.guarded(|_, open| open.hand_over(each))
     }
 
     fn commit(&mut self, changes: &[Change]) -> Result<Vec<Outcome>, StoreError> {
@@ -196,6 +216,14 @@ impl SessionStore for SledStore {
 
     fn not_before(&self) -> Timestamp {
         self.marker.not_before
+    }
+
+    fn exchange(
+        &mut self,
+        sessions: &[(StoredId, Timestamp)],
+        now: Timestamp,
+    ) -> io::Result<Option<HashSet<StoredId>>> {
+        self.ledger.exchange(sessions, now).map(Some)
     }
 }
 
@@ -239,15 +267,6 @@ impl Open {
             self.write(batch, summary)?;
         }
         Ok(loaded)
-    }
-
-    fn drop_everything(&mut self, creation_id: [u8; 16], marker_commits: u64) -> Result<(), StoreError> {
-        let mut batch = sled::Batch::default();
-        for key in self.db.iter().keys() {
-            batch.remove(key.map_err(failed)?);
-        }
-        let commits = self.summary.commits.max(marker_commits);
-        self.write(batch, Summary { creation_id, commits, ..Summary::default() })
     }
 
     /// One atomic batch with its summary, on the disk when this returns.

@@ -33,6 +33,8 @@ pub(super) fn settings(store: StoreSettings) -> Settings {
             path: "/".into(),
             domain: None,
         },
+        cap: None,
+        max_bad_cookies: 0,
     }
 }
 

@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use super::rig::*;
 use crate::base::clock::Timestamp;
-use crate::session::StoredId;
-use crate::session::lifetime::Limits;
 use crate::session::record::{Origin, Record};
 use crate::session::shared::Shared;
+use crate::session::{StoreSettings, StoredId};
 
 fn resident_bytes() -> usize {
     let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
@@ -18,8 +17,8 @@ fn resident_bytes() -> usize {
 #[ignore = "wants a process of its own: cargo test --lib session::tests::size -- --ignored"]
 fn a_million_sessions_take_at_most_200_bytes_each() {
     const SESSIONS: u64 = 1_000_000;
-    let limits = Limits { duration: Duration::from_secs(86_400), idle_timeout: Duration::from_secs(7_200) };
-    let shared = Shared::new(limits, Timestamp::default());
+    let shared = Shared::new(&settings(StoreSettings::Memory), Timestamp::default(), None);
+    let limits = shared.limits;
     let before = resident_bytes();
     let started = std::time::Instant::now();
     for n in 0..SESSIONS {

@@ -127,8 +127,40 @@ impl TestGateway {
         self.clock.advance(span);
     }
 
+    pub fn clock(&self) -> ManualClock {
+        self.clock.clone()
+    }
+
+    pub fn folder(&self) -> Arc<TempDir> {
+        self.folder.clone()
+    }
+
     pub fn file(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
+    }
+
+    /// Reads the files again; false when something new was refused.
+    pub fn reload(&self) -> bool {
+        self.running().reload()
+    }
+
+    /// Rewrites the user file as `change` has it.
+    pub fn change_users(&self, change: impl FnOnce(&str) -> String) {
+        self.change("users.toml", change);
+    }
+
+    /// Rewrites the configuration file as `change` has it.
+    pub fn change_config(&self, change: impl FnOnce(&str) -> String) {
+        self.change("gateway.toml", change);
+    }
+
+    /// By a rename, as careful editors and the `users` commands do: no reader sees half a file.
+    fn change(&self, name: &str, change: impl FnOnce(&str) -> String) {
+        let (path, fresh) = (self.file(name), self.file("fresh"));
+        let text = change(&fs::read_to_string(&path).unwrap_or_default());
+        fs::write(&fresh, text).unwrap();
+        fs::set_permissions(&fresh, fs::Permissions::from_mode(0o600)).unwrap();
+        fs::rename(&fresh, &path).unwrap();
     }
 
     /// Stops as SIGTERM does.
@@ -140,6 +172,12 @@ impl TestGateway {
     pub fn stop_and_read(mut self, name: &str) -> String {
         assert_eq!(self.running.take().map(Running::stop), Some(Ended::Clean));
         fs::read_to_string(self.file(name)).unwrap()
+    }
+
+    /// Stops, and hands over the state folder and the clock for another gateway.
+    pub fn stop_keeping_state(mut self) -> (Arc<TempDir>, ManualClock) {
+        assert_eq!(self.running.take().map(Running::stop), Some(Ended::Clean));
+        (self.folder.clone(), self.clock.clone())
     }
 
     /// Stops, and starts again in the same folder and at the same moment with the setup that `change` makes of the ordinary one.

@@ -98,6 +98,15 @@ impl Wire {
         matches!(self.stream.fill_buf(), Ok([]) | Err(_))
     }
 
+    /// Reads until the other side closes or breaks off, and says how many bytes that were.
+    pub fn rest(&mut self) -> u64 {
+        let (mut block, mut total) = (vec![0; 65536], 0);
+        while let Ok(read @ 1..) = self.stream.read(&mut block) {
+            total += read as u64;
+        }
+        total
+    }
+
     fn line(&mut self) -> Option<String> {
         let mut line = Vec::new();
         self.stream.read_until(b'\n', &mut line).ok()?;

@@ -1,0 +1,86 @@
+//! What a client connection remembers of its last cookie: keep-alive clients send the same bytes again and again.
+//!
+//! A hit is a comparison of bytes and a look at the session itself, which knows whether it has ended: nothing is verified or
+//! looked up twice, and a revocation acts on the very next request all the same.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use http::header::COOKIE;
+use http::{HeaderMap, HeaderValue};
+
+use crate::base::clock::Timestamp;
+use crate::session::{Activity, Caller, LiveSession, Managed, SessionManager};
+
+/// The memory of one connection.
+#[derive(Debug, Default)]
+pub struct Recall(RefCell<Option<Remembered>>);
+
+#[derive(Debug)]
+struct Remembered {
+    field: HeaderValue,
+    secure: bool,
+    session: Arc<LiveSession>,
+    /// The field as the upstream gets it; `None` when nothing but our cookie was in it.
+    rest: Option<HeaderValue>,
+}
+
+impl Recall {
+    /// As [`SessionManager::manage`], by memory where the request carries the one Cookie field of the last one.
+    pub fn manage(
+        &self,
+        sessions: &SessionManager,
+        headers: &HeaderMap,
+        caller: Caller,
+        activity: Activity,
+        now: Timestamp,
+    ) -> Managed {
+        if let (Some(remembered), Some(field)) = (&*self.0.borrow(), only_field(headers))
+            && remembered.field == *field
+            && remembered.secure == caller.secure
+            && sessions.revisit(&remembered.session, activity, now)
+        {
+            return Managed { session: Some(remembered.session.clone()), ..Managed::default() };
+        }
+        let managed = sessions.manage(headers, caller, activity, now);
+        // What is remembered must be the whole answer: one cookie of ours, nothing rejected, nothing to set.
+        let plain = managed.set_cookie.is_none() && managed.rejected.is_none();
+        *self.0.borrow_mut() = match (&managed.session, only_field(headers)) {
+            (Some(session), Some(field))
+                if plain && sessions.cookies_of_ours(headers, caller.secure) == 1 =>
+            {
+                let mut rest = HeaderMap::with_capacity(1);
+                rest.insert(COOKIE, field.clone());
+                sessions.withhold_cookie(&mut rest);
+                Some(Remembered {
+                    field: field.clone(),
+                    secure: caller.secure,
+                    session: session.clone(),
+                    rest: rest.remove(COOKIE),
+                })
+            }
+            _ => None,
+        };
+        managed
+    }
+
+    /// As [`SessionManager::withhold_cookie`], by memory where it can be.
+    pub fn withhold_cookie(&self, sessions: &SessionManager, headers: &mut HeaderMap) {
+        match &*self.0.borrow() {
+            Some(remembered) if only_field(headers) == Some(&remembered.field) => match &remembered.rest {
+                Some(rest) => drop(headers.insert(COOKIE, rest.clone())),
+                None => drop(headers.remove(COOKIE)),
+            },
+            _ => sessions.withhold_cookie(headers),
+        }
+    }
+}
+
+/// The Cookie field when there is exactly one.
+fn only_field(headers: &HeaderMap) -> Option<&HeaderValue> {
+    let mut fields = headers.get_all(COOKIE).iter();
+    match (fields.next(), fields.next()) {
+        (only, None) => only,
+        _ => None,
+    }
+}
