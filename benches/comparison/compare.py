@@ -386,8 +386,9 @@ def main():
         f"the tables are what the running programs answered; nothing is entered by hand. The run took {time.monotonic() - began:.0f} s.",
         "",
         "The applications on express-session and tower-sessions are in `benches/comparison/`. They are written as the documentation",
-        "of each writes them: a new id at login, the session destroyed at logout, the newest versions, default options but for the",
-        "life of a session. tower-sessions-sled-store goes with tower-sessions 0.14 and not with 0.15, so both are there.",
+        "of each writes them: a new id at login, the session destroyed at logout. Options are the defaults, but for the life of a",
+        "session and what loopback without TLS needs; express-session has `resave` and `saveUninitialized` off, as its documentation",
+        "advises. tower-sessions-sled-store goes with tower-sessions 0.14 and not with 0.15, so both are there.",
     ]
     for title, what, cells in table:
         lines += ["", f"## {title.capitalize()}", "", what, "", "| | seen |", "| --- | --- |"]

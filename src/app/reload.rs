@@ -163,22 +163,42 @@ impl Reloader {
     }
 }
 
-/// What differs and cannot change while the gateway runs, as sections or keys of the file.
+/// What differs and cannot change while the gateway runs, as sections or keys of the file. Both are taken apart whole, so that
+/// whoever adds a setting has to say here what a reload does with it.
 fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
+    let Config {
+        source: _,
+        server,
+        session,
+        login,
+        gateway,
+        proxy,
+        management,
+        admin_socket,
+        access_log,
+        audit_log,
+    } = new;
+    let crate::session::Settings { secrets, duration, idle_timeout, store, cookie, cap, max_bad_cookies } =
+        session;
+    let crate::login::Settings { users, hashing, throttle } = login;
     let differs = [
-        ("server", old.server != new.server),
-        ("server.prefix", old.gateway.prefix != new.gateway.prefix),
-        ("session.secrets", old.session.secrets != new.session.secrets),
-        ("session.duration", old.session.duration != new.session.duration),
-        ("session.idle_timeout", old.session.idle_timeout != new.session.idle_timeout),
-        ("session.store", old.session.store != new.session.store),
-        ("session.cookie", old.session.cookie != new.session.cookie),
-        ("login.password.users", old.login.users != new.login.users),
-        ("login.password.hashing", old.login.hashing != new.login.hashing),
-        ("login.throttle", old.login.throttle != new.login.throttle),
-        ("management", old.management != new.management),
-        ("access_log", old.access_log != new.access_log),
-        ("proxy", old.proxy != new.proxy),
+        ("server", old.server != *server),
+        ("server.prefix", old.gateway.prefix != gateway.prefix),
+        ("session.secrets", old.session.secrets != *secrets),
+        ("session.duration", old.session.duration != *duration),
+        ("session.idle_timeout", old.session.idle_timeout != *idle_timeout),
+        ("session.store", old.session.store != *store),
+        ("session.cookie", old.session.cookie != *cookie),
+        ("session.max_per_user", old.session.cap != *cap),
+        ("session.max_bad_cookies", old.session.max_bad_cookies != *max_bad_cookies),
+        ("login.password.users", old.login.users != *users),
+        ("login.password.hashing", old.login.hashing != *hashing),
+        ("login.throttle", old.login.throttle != *throttle),
+        ("management", old.management != *management),
+        ("management.admin_socket", old.admin_socket != *admin_socket),
+        ("access_log", old.access_log != *access_log),
+        ("audit_log", old.audit_log != *audit_log),
+        ("proxy", old.proxy != *proxy),
     ];
     differs.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()
 }

@@ -189,6 +189,8 @@ mod tests {
             duration: Duration::from_secs(86_400),
             idle_timeout: Duration::from_secs(7_200),
             store: StoreSettings::Memory,
+            cap: None,
+            max_bad_cookies: 0,
             cookie: CookieSettings {
                 name: None,
                 http_only: true,

@@ -2,8 +2,8 @@
 //!
 //! The bytes themselves are never rewritten: what is forwarded is what was decided on. A [`PathReadings`] holds what routes and
 //! rules look at: the path with its percent-escapes decoded, and, where an upstream may read it another way (empty segments
-//! merged, `;parameters` cut off, encoded slashes as separators), those other readings too. A request whose readings lead to
-//! different routes is refused.
+//! merged, `;parameters` and what follows an encoded `?` cut off, encoded slashes as separators, escapes decoded once more), those
+//! other readings too. A request whose readings lead to different routes is refused.
 
 use std::borrow::Cow;
 
@@ -59,11 +59,22 @@ pub fn read_path(raw: &str) -> Result<PathReadings<'_>, PathRefusal> {
     let encoded_slash = segments.iter().any(|s| s.0.iter().any(|b| matches!(b, b'/' | b'\\')));
     let primary = join(&segments, Reading::default());
     let mut others: Vec<String> = Vec::new();
-    for reading in Reading::others() {
-        let other = join(&segments, reading);
+    let mut add = |other: String| {
         if other != primary && !others.contains(&other) {
             others.push(other);
         }
+    };
+    for reading in Reading::others() {
+        add(join(&segments, reading));
+    }
+    // An upstream that decodes once more reads `/%2561dmin` as `/admin`.
+    let mut again = segments;
+    while let Some(decoded) = decoded_again(&again) {
+        again = decoded;
+        [Reading::default()]
+            .into_iter()
+            .chain(Reading::others())
+            .for_each(|reading| add(join(&again, reading)));
     }
     Ok(PathReadings { primary: Cow::Owned(primary), others, encoded_slash })
 }
@@ -119,6 +130,31 @@ impl Segment {
     }
 }
 
+/// All segments with the escapes that are left in them decoded once more; `None` when there are none.
+fn decoded_again(segments: &[Segment]) -> Option<Vec<Segment>> {
+    let mut changed = false;
+    let mut decode = |Segment(bytes): &Segment| {
+        let mut decoded = Vec::with_capacity(bytes.len());
+        let mut rest = bytes.as_slice();
+        while let Some((&byte, tail)) = rest.split_first() {
+            match escape(tail).filter(|_| byte == b'%') {
+                Some((meant, tail)) => {
+                    changed = true;
+                    decoded.push(meant);
+                    rest = tail;
+                }
+                None => {
+                    decoded.push(byte);
+                    rest = tail;
+                }
+            }
+        }
+        Segment(decoded)
+    };
+    let decoded = segments.iter().map(&mut decode).collect();
+    changed.then_some(decoded)
+}
+
 /// The byte that two hexadecimal digits at the start of `rest` stand for, and what follows them.
 fn escape(rest: &[u8]) -> Option<(u8, &[u8])> {
     let (&[high, low], tail) = rest.split_first_chunk::<2>()?;
@@ -145,8 +181,9 @@ fn is_overlong(bytes: &[u8]) -> bool {
         || bytes.windows(2).any(|pair| matches!(pair, [0xe0, 0x80..=0x9f] | [0xf0, 0x80..=0x8f]))
 }
 
+/// A segment up to its `;`, or up to what was an encoded `?` or `#`, behind which an upstream that decodes first sees no path.
 fn without_parameters(piece: &[u8]) -> &[u8] {
-    piece.split(|b| *b == b';').next().unwrap_or_default()
+    piece.split(|b| matches!(b, b';' | b'?' | b'#')).next().unwrap_or_default()
 }
 
 /// What an upstream may do to a path before it looks at it.
@@ -283,6 +320,17 @@ mod tests {
         let read = read_path("/prot;x/y").unwrap();
         assert_eq!(read.primary, "/prot;x/y");
         assert_eq!(read.others, ["/prot/y"]);
+        assert_eq!(read_path("/prot%3fx").unwrap().others, ["/prot"]);
+        assert_eq!(read_path("/prot%23x").unwrap().others, ["/prot"]);
+    }
+
+    #[test]
+    fn escapes_of_escapes_are_read_once_and_more_often() {
+        let read = read_path("/%2561dmin").unwrap();
+        assert_eq!(read.primary, "/%61dmin");
+        assert_eq!(read.others, ["/admin"]);
+        assert_eq!(read_path("/%252561").unwrap().others, ["/%61", "/a"]);
+        assert_eq!(read_path("/100%25").unwrap().others, Vec::<String>::new());
     }
 
     #[test]

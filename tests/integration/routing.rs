@@ -37,6 +37,8 @@ fn no_spelling_of_a_path_gets_around_a_protected_route() {
         "/pub/%c0%ae%c0%ae/prot",
         "http://other/prot",
         "/prot;x/y",
+        "/%2570rot",
+        "/pro%2574/x",
         "/pub..",
         "/pubX",
         "prot",

@@ -7,7 +7,7 @@ const [kind, port, seconds, folder] = process.argv.slice(2)
 let store
 if (kind === 'file') {
   const FileStore = require('session-file-store')(session)
-  store = new FileStore({ path: folder, ttl: Number(seconds), logFn: () => {}, retries: 0 })
+  store = new FileStore({ path: folder, ttl: Number(seconds), logFn: () => {} })
 }
 const app = express()
 const waiting = []

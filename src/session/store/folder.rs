@@ -112,12 +112,25 @@ impl Folder {
     /// sled then reads its log, and the summary shows whether that was whole.
     pub(super) fn open(&self) -> Result<(sled::Db, File), SledError> {
         self.remove_unfinished_snapshots().map_err(|source| self.error(source))?;
-        let db = match self.open_quietly() {
-            Err(SledError::Damaged { .. }) if self.put_snapshots_aside() => self.open_quietly()?,
+        let db = match self.open_when_free() {
+            Err(SledError::Damaged { .. }) if self.put_snapshots_aside() => self.open_when_free()?,
             other => other?,
         };
         let data = self.tidy().map_err(|source| self.error(source))?;
         Ok((db, data))
+    }
+
+    /// Threads of sled's own let go of its lock a moment after the last handle is dropped. Our lock is held, so no other gateway is
+    /// meant by it: wait for up to a second.
+    #[expect(clippy::disallowed_methods, reason = "at start only, and there is no event to wait for")]
+    fn open_when_free(&self) -> Result<sled::Db, SledError> {
+        for _ in 0..40 {
+            match self.open_quietly() {
+                Err(SledError::InUse { .. }) => std::thread::sleep(std::time::Duration::from_millis(25)),
+                other => return other,
+            }
+        }
+        self.open_quietly()
     }
 
     fn open_quietly(&self) -> Result<sled::Db, SledError> {

@@ -177,3 +177,14 @@ async fn a_cookie_that_moves_to_a_newer_key_is_told_as_renewed() {
     let (events, _) = told.end().await;
     assert_eq!(events, ["renewed"]);
 }
+
+#[tokio::test]
+async fn what_a_login_ends_is_over_before_the_new_session_is_there() {
+    let cap = Some(Cap { max_per_user: 1, at_limit: AtLimit::EndOldest });
+    let mut told = Told::new(&Settings { cap, ..settings(StoreSettings::Memory) }, &Probe::default());
+    let first = told.log_in("ada").await;
+    told.log_in_from("ada", Some(&first)).await;
+    told.log_in("ada").await;
+    let (events, _) = told.end().await;
+    assert_eq!(events, ["created", "ended replaced", "created", "ended cap", "created"]);
+}
