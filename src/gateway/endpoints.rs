@@ -89,13 +89,14 @@ pub async fn answer(
         return (with_cookie(call.fail(too_many_bad_cookies(after)), cookie), Some(BAD_COOKIES));
     }
     match endpoint {
+        // Whose they are cannot be said now; login and logout do not depend on it.
+        "/whoami" | account::PATH if call.managed.unresolved.is_some() => {
+            (call.fail(respond::STORE_UNREACHABLE), Some(respond::STORE_UNREACHABLE.code))
+        }
         "/login" if read => (with_cookie(login::show(&call, &request), cookie), None),
         "/login" if method == Method::POST => login::submit(call, request).await,
         "/logout" if read => (with_cookie(logout::ask(&call, &request), cookie), None),
         "/logout" if method == Method::POST => logout::submit(call, request).await,
-        "/whoami" if read && call.managed.unresolved.is_some() => {
-            (call.fail(respond::STORE_UNREACHABLE), Some(respond::STORE_UNREACHABLE.code))
-        }
         "/whoami" if read => (with_cookie(whoami(&call), cookie), None),
         account::PATH if read => (with_cookie(account::show(&call, &request).await, cookie), None),
         account::PATH if method == Method::POST => account::submit(call, request).await,

@@ -201,8 +201,6 @@ mod tests {
                 path: "/".into(),
                 domain: None,
             },
-            cap: None,
-            max_bad_cookies: 0,
         };
         let (random, nobody) = (Arc::new(SystemRandom), |_: &str| None);
         let (manager, _) = SessionManager::open(&settings, Arc::new(clock.clone()), random, nobody).unwrap();
