@@ -25,6 +25,7 @@ mod live;
 mod manager;
 mod open;
 mod outcome;
+mod plan;
 pub mod record;
 mod shared;
 mod sources;

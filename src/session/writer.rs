@@ -19,6 +19,7 @@ use crate::session::counters::{EndReason, add_one};
 use crate::session::id::StoredId;
 use crate::session::live::LiveSession;
 use crate::session::outcome::SessionError;
+use crate::session::plan::{Create, Plan};
 use crate::session::record::Record;
 use crate::session::shared::Shared;
 use crate::session::store::{Change, Loaded, Outcome, SessionStore, StoreError};
@@ -367,69 +368,5 @@ impl Writer {
         now: Timestamp,
     ) -> Result<Option<HashSet<StoredId>>, SessionError> {
         self.store.exchange(sessions, now).map_err(|error| SessionError::Ledger(error.to_string()))
-    }
-}
-
-/// The changes of one commit, and who waits for them.
-#[derive(Default)]
-struct Plan {
-    changes: Vec<Change>,
-    touches: u64,
-    /// For the audit log, each with its place among the changes.
-    touched: Vec<(usize, Arc<LiveSession>)>,
-    creates: Vec<Create>,
-    /// Ids that a create of this plan deletes.
-    deleted: HashSet<StoredId>,
-    /// Logins above the cap. They are answered with the others: had an earlier one failed, there would have been room.
-    refused: Vec<Reply<Arc<LiveSession>>>,
-    forgotten: Vec<Reply<()>>,
-    settled: Vec<Reply<()>>,
-}
-
-/// One session to be created.
-struct Create {
-    /// The place of its `Create` among the changes.
-    at: usize,
-    order: Order,
-    /// Sessions of the same user that end for it.
-    makes_room: Vec<StoredId>,
-}
-
-impl Plan {
-    fn create(&mut self, order: Order, shared: &Shared) {
-        let replaced = order.ended.as_ref().map(|old| old.stored_id());
-        let mut makes_room = Vec::new();
-        if let Some(cap) = shared.cap {
-            let live = self.live_sessions(&order, replaced, shared);
-            match cap.room(&live) {
-                Some(ids) => makes_room = ids,
-                None => return self.refused.push(order.reply),
-            }
-        }
-        for id in makes_room.iter().copied().chain(replaced) {
-            self.deleted.insert(id);
-            self.changes.push(Change::Delete(id));
-        }
-        let at = self.changes.len();
-        self.changes.push(Change::Create(order.id, order.record.clone()));
-        self.creates.push(Create { at, order, makes_room });
-    }
-
-    /// The sessions that the user of `order` will have when everything planned so far is done, oldest first.
-    fn live_sessions(&self, order: &Order, replaced: Option<StoredId>, shared: &Shared) -> Vec<StoredId> {
-        let (user, now) = (&order.record.user, order.record.created_at);
-        let present = shared.table.known_account(user).map(|account| account.sessions()).unwrap_or_default();
-        let present =
-            present.iter().filter(|session| shared.over(session, now).is_none()).map(|s| s.stored_id());
-        let planned = self.creates.iter().filter(|create| create.order.record.user == *user);
-        present
-            .chain(planned.map(|create| create.order.id))
-            .filter(|id| !self.deleted.contains(id) && Some(*id) != replaced)
-            .collect()
-    }
-
-    fn forget(&mut self, ids: Vec<StoredId>, reply: Reply<()>) {
-        self.changes.extend(ids.into_iter().map(Change::Delete));
-        self.forgotten.push(reply);
     }
 }

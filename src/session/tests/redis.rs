@@ -265,6 +265,9 @@ async fn with_no_grace_the_lost_channel_drops_the_whole_table_at_once() {
     for browser in &all {
         let managed = node.ask(browser).await;
         assert!(managed.session.is_none() && managed.unresolved.is_some());
+        // A connection that remembers the session from its last request asks this.
+        assert!(!node.manager.revisit(&browser.session, Activity::Counts, node.clock.now()));
+        assert!(browser.session.is_live(node.clock.now()), "it has not ended: nobody can say");
     }
 }
 
