@@ -150,11 +150,10 @@ pub fn start(config: &Config, clock: Arc<dyn Clock>, random: Arc<dyn Random>) ->
     for warning in login.warnings() {
         tracing::warn!("{warning}");
     }
-    let now = clock.now();
     let (sessions, report) = {
-        let directory = login.clone();
-        let subject_of = move |user: &str| directory.subject_of(user, now);
-        SessionManager::open_audited(&config.session, clock.clone(), random.clone(), &subject_of, audit)?
+        let (directory, clock_for_login) = (login.clone(), clock.clone());
+        let subject_of = move |user: &str| directory.subject_of(user, clock_for_login.now());
+        SessionManager::open_audited(&config.session, clock.clone(), random.clone(), subject_of, audit)?
     };
     say_what_was_found(&report);
     // After the store: its lock says that no other gateway uses this folder.

@@ -43,6 +43,25 @@ pub(super) fn read(section: &mut Section<'_>, base: &Path) -> Vec<Secret> {
     secrets
 }
 
+/// The text that `"file:PATH"` or `"env:NAME"` refers to, without white space around it; any other text is itself. For values
+/// that may hold a password: whatever it is, it is masked in every message.
+pub(super) fn text(entry: &Field<'_>, base: &Path) -> Option<Zeroizing<String>> {
+    entry.mask();
+    let text = entry.text()?;
+    let found = match (text.strip_prefix("file:"), text.strip_prefix("env:")) {
+        (Some(path), _) => from_file(&base.join(path)),
+        (_, Some(name)) => from_env(name),
+        _ => return Some(Zeroizing::new(text.to_owned())),
+    };
+    let found = found.and_then(|bytes| {
+        let text = std::str::from_utf8(&bytes).map(|text| Zeroizing::new(text.trim().to_owned()));
+        text.map_err(|_| refusal("this is not text", "write it in UTF-8"))
+    });
+    // The general advice is how to make a signing secret.
+    let mend = "put the value there, readable for the gateway's user alone";
+    found.map_err(|refusal| entry.error(refusal.what, mend)).ok()
+}
+
 fn one(entry: &Field<'_>, base: &Path) -> Option<Secret> {
     let Some(text) = entry.as_text() else {
         entry.mask();

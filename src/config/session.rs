@@ -8,11 +8,14 @@ use super::cookie;
 use super::reader::{Field, Section};
 use super::secrets;
 use super::server::{Server, size};
-use crate::session::{AtLimit, Cap, Settings, StoreSettings};
+use crate::session::{AtLimit, Cap, RedisAddress, RedisAddressProblem, Settings, StoreSettings};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(86400);
 const DEFAULT_IDLE: Duration = Duration::from_secs(2 * 3600);
+/// How long verified sessions go on without the redis server.
+const DEFAULT_GRACE: Duration = Duration::from_secs(30);
+const LONGEST_GRACE: Duration = Duration::from_secs(300);
 const DEFAULT_STORE: &str = "state/sessions";
 
 /// `[session]`, which needs to know how requests arrive.
@@ -63,9 +66,10 @@ fn cap(section: &mut Section<'_>) -> Option<Cap> {
 fn store(field: &Field<'_>, base: &Path) -> Option<StoreSettings> {
     let mut table = field.table()?;
     // All keys of all stores are taken here, so that a wrong type is one problem and not three.
-    let kind = table.require("type", "\"sled\" or \"memory\"");
+    let kind = table.require("type", "\"sled\", \"redis\" or \"memory\"");
     let path = table.take("path");
     let url = table.take("url");
+    let grace = table.take("grace");
     if let Some(url) = &url {
         url.mask();
     }
@@ -85,21 +89,39 @@ fn store(field: &Field<'_>, base: &Path) -> Option<StoreSettings> {
             StoreSettings::Memory
         }
         _ => {
-            field.error(
-                "the redis store is not in this version",
-                "use { type = \"sled\", path = \"state/sessions\" }",
-            );
-            return None;
+            if let Some(path) = &path {
+                path.error("a redis store has no path", "take it out");
+            }
+            let address = redis(&table, url.as_ref(), base);
+            let grace = grace.as_ref().and_then(|f| f.duration(Duration::ZERO..=LONGEST_GRACE));
+            StoreSettings::Redis { address: address?, grace: grace.unwrap_or(DEFAULT_GRACE) }
         }
     };
-    if let Some(url) = &url {
-        url.error(
-            "`session.store.url` belongs to a redis store, which is not in this version",
-            "take it out",
-        );
+    if kind != 'r' {
+        for (key, field) in [("url", &url), ("grace", &grace)] {
+            if let Some(field) = field {
+                field.error(format!("`session.store.{key}` belongs to a redis store"), "take it out");
+            }
+        }
     }
     table.finish();
     Some(store)
+}
+
+fn redis(table: &Section<'_>, url: Option<&Field<'_>>, base: &Path) -> Option<RedisAddress> {
+    let mend =
+        "url = \"redis://127.0.0.1:6379/0\", or \"env:NAME\" or \"file:PATH\" when it holds a password";
+    let Some(url) = url else {
+        table.report().error(table.span(), "a redis store needs a `url`", mend);
+        return None;
+    };
+    let text = secrets::text(url, base)?;
+    let mend = |problem| match problem {
+        RedisAddressProblem::NotRedis => mend,
+        RedisAddressProblem::Tls => "use a server on this machine or in a private network, by redis://",
+    };
+    let address = RedisAddress::parse(&text);
+    address.map_err(|problem| url.error(format!("`session.store.url`: {problem}"), mend(problem))).ok()
 }
 
 fn sled(base: &Path, path: &str) -> StoreSettings {

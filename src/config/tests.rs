@@ -112,7 +112,10 @@ fn every_key_is_in_the_reference_and_in_the_example() {
         );
         let last = key.rsplit('.').next().unwrap();
         let said = EXAMPLE.contains(&format!("{last} = ")) || EXAMPLE.contains(&format!("{last}]"));
-        assert!(said || key == "session.store.url", "{key} is not in the example");
+        assert!(
+            said || ["session.store.url", "session.store.grace"].contains(&key.as_str()),
+            "{key} is not in the example"
+        );
     }
 }
 
@@ -292,6 +295,41 @@ fn an_idle_timeout_above_the_duration_is_refused() {
 }
 
 #[test]
+fn a_redis_store_is_taken_and_its_password_never_shown() {
+    let store = |keys: &str| {
+        with(ROUTE).replace("[login", &format!("store = {{ type = \"redis\", {keys} }}\n[login"))
+    };
+    let config = checked(&store("url = \"redis://:hunter2@h/2\", grace = \"0s\"")).unwrap().config;
+    let StoreSettings::Redis { address, grace } = &config.session.store else { panic!("another store") };
+    assert_eq!((address.to_string().as_str(), grace.as_secs()), ("redis://h:6379/2", 0));
+    assert!(!format!("{config:?}").contains("hunter2"));
+    for (keys, expected) in [
+        ("grace = \"1s\"", "a redis store needs a `url`"),
+        ("url = \"rediss://:hunter2@h\"", "TLS to Redis is not in this version"),
+        ("url = \"http://:hunter2@h\"", "not the address of a Redis server"),
+        ("url = \"redis://:hunter2@h\", grace = \"1h\"", "`session.store.grace` is out of range"),
+        ("url = \"redis://:hunter2@h\", path = \"x\"", "a redis store has no path"),
+        ("url = \"env:NO_SUCH_VARIABLE\"", "the environment has no"),
+    ] {
+        let problems = checked(&store(keys)).unwrap_err();
+        assert!(problems.to_string().contains(expected), "{keys}: {problems}");
+        assert!(!format!("{problems}{problems:?}").contains("hunter2"), "{keys}: {problems}");
+    }
+}
+
+#[test]
+fn the_redis_address_may_stand_in_a_file_of_its_own() {
+    let folder = folder();
+    let file = folder.path().join("redis.url");
+    fs::write(&file, "redis://:hunter2@h/1\n").unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    let url = format!("store = {{ type = \"redis\", url = \"file:{}\" }}\n[login", file.display());
+    let config = checked(&with(ROUTE).replace("[login", &url)).unwrap().config;
+    let StoreSettings::Redis { address, .. } = &config.session.store else { panic!("another store") };
+    assert_eq!(address.to_string(), "redis://h:6379/1");
+}
+
+#[test]
 fn a_cap_is_a_number_and_what_happens_at_it() {
     let session = |lines: &str| checked(&with(ROUTE).replace("[login", &format!("{lines}\n[login")));
     let cap = |lines: &str| session(lines).unwrap().config.session.cap;
@@ -311,14 +349,6 @@ fn a_cap_is_a_number_and_what_happens_at_it() {
     }
     assert_eq!(session("").unwrap().config.session.max_bad_cookies, 100);
     assert_eq!(session("max_bad_cookies = 0").unwrap().config.session.max_bad_cookies, 0);
-}
-
-#[test]
-fn a_redis_store_is_refused_and_its_password_not_shown() {
-    let store = "store = { type = \"redis\", url = \"redis://:hunter2@h\" }\n[login";
-    let problems = checked(&with(ROUTE).replace("[login", store)).unwrap_err();
-    assert!(problems.to_string().contains("the redis store is not in this version"));
-    assert!(!problems.to_string().contains("hunter2"), "{problems}");
 }
 
 #[test]

@@ -40,7 +40,7 @@ pub struct Call<'a> {
 
 impl<'a> Call<'a> {
     /// Identifies the caller of an own path. Asking for our pages is no activity that keeps a session alive.
-    pub fn new<B>(
+    pub async fn new<B>(
         gateway: &'a Gateway,
         client: ClientView,
         host: &Host<'_>,
@@ -48,7 +48,11 @@ impl<'a> Call<'a> {
         id: RequestId,
         now: Timestamp,
     ) -> Self {
-        let managed = gateway.sessions.manage(request.headers(), caller(&client), Activity::Ignored, now);
+        let (headers, caller) = (request.headers(), caller(&client));
+        let mut managed = gateway.sessions.manage(headers, caller, Activity::Ignored, now);
+        if managed.unresolved.is_some() {
+            managed = gateway.sessions.resolve(managed, headers, caller, Activity::Ignored, now).await;
+        }
         let host = Host { name: host.name.clone().into_owned().into(), port: host.port };
         Self { gateway, client, host, managed, id, now, wants_page: accepts_html(request.headers()) }
     }
@@ -85,6 +89,10 @@ pub async fn answer(
         return (with_cookie(call.fail(too_many_bad_cookies(after)), cookie), Some(BAD_COOKIES));
     }
     match endpoint {
+        // Whose they are cannot be said now; login and logout do not depend on it.
+        "/whoami" | account::PATH if call.managed.unresolved.is_some() => {
+            (call.fail(respond::STORE_UNREACHABLE), Some(respond::STORE_UNREACHABLE.code))
+        }
         "/login" if read => (with_cookie(login::show(&call, &request), cookie), None),
         "/login" if method == Method::POST => login::submit(call, request).await,
         "/logout" if read => (with_cookie(logout::ask(&call, &request), cookie), None),

@@ -39,15 +39,19 @@ pub async fn submit(call: Call<'_>, request: Request<InboundBody>) -> (Reply, Op
     if origin == FormOrigin::Other {
         return (call.fail(CROSS_SITE), Some("cross_site"));
     }
-    if let Some(session) = &call.managed.session {
+    let presented = call.managed.session.as_ref().map(|session| session.stored_id());
+    if let Some(id) = presented.or(call.managed.unresolved) {
         if origin == FormOrigin::Unsaid {
             let token = Form::read(request).await.map(|mut form| form.take("token")).unwrap_or_default();
-            let id = session.stored_id();
             if !call.gateway.form_tokens.verify(&token, Binding::Session(id.as_bytes()), call.now) {
                 return (call.fail(CROSS_SITE), Some("form_token"));
             }
         }
-        if let Err(error) = call.gateway.sessions.destroy(session, call.now).await {
+        let ended = match &call.managed.session {
+            Some(session) => call.gateway.sessions.destroy(session, call.now).await,
+            None => call.gateway.sessions.destroy_unresolved(&id).await,
+        };
+        if let Err(error) = ended {
             tracing::error!(request_id = %call.id, %error, "a logout could not be written yet; the session is revoked in memory");
         }
     }

@@ -203,7 +203,7 @@ mod tests {
             },
         };
         let (random, nobody) = (Arc::new(SystemRandom), |_: &str| None);
-        let (manager, _) = SessionManager::open(&settings, Arc::new(clock.clone()), random, &nobody).unwrap();
+        let (manager, _) = SessionManager::open(&settings, Arc::new(clock.clone()), random, nobody).unwrap();
         let identity = Arc::new(Identity::new("ada", None, None, &[]));
         let subject = Subject { identity, method: LoginMethod::Password, credential: [1; 16] };
         let created = manager.create(&subject, None, Origin::default(), false, clock.now()).await.unwrap();

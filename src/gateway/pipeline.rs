@@ -18,7 +18,7 @@ use crate::gateway::open_streams::poll_while_live;
 use crate::gateway::own_paths::OwnPath;
 use crate::gateway::privacy;
 use crate::gateway::reply::{OpenLine, Reply, ReplyBody, SESSION_OVER};
-use crate::gateway::respond::{Failure, closing};
+use crate::gateway::respond::{Failure, STORE_UNREACHABLE, closing};
 use crate::gateway::worker::Worker;
 use crate::policy::{Access, Decision, Facts, decide};
 use crate::proxy::{self, ForwardError};
@@ -90,7 +90,7 @@ async fn walk(
         }
     };
     if let Some(endpoint) = own {
-        let call = Call::new(&gateway, client, &normal.host, &request, id, now);
+        let call = Call::new(&gateway, client, &normal.host, &request, id, now).await;
         note.line(|line| line.identity = call.identity());
         // Boxed: it is large and rare, and would make the future of every request as large.
         let (reply, reason) = Box::pin(endpoints::answer(call, &endpoint, request)).await;
@@ -118,7 +118,12 @@ async fn walk(
 
     // Identify: a live session's user as the directory knows them now, or nobody.
     let recall = &connection.recall;
-    let managed = recall.manage(&gateway.sessions, request.headers(), caller(&client), route.activity, now);
+    let (headers, caller, activity) = (request.headers(), caller(&client), route.activity);
+    let mut managed = recall.manage(&gateway.sessions, headers, caller, activity, now);
+    if managed.unresolved.is_some() {
+        // A shared store only: the table cannot tell, the store is asked once for all who wait. Boxed: it is rare.
+        managed = Box::pin(gateway.sessions.resolve(managed, headers, caller, activity, now)).await;
+    }
     let identity = managed.session.as_ref().and_then(|session| session.identity());
     note.line(|line| {
         line.identity.clone_from(&identity);
@@ -134,6 +139,11 @@ async fn walk(
     // Decide: the route's rule over the facts, nothing else.
     let permit = match decide(&route.access, &Facts { identity: identity.as_ref() }) {
         Decision::Allow(permit) => permit,
+        // The session may be a good one, and nobody can say: no login page, which would end it, and no way through.
+        Decision::Challenge if managed.unresolved.is_some() => {
+            note.decision("refuse", Some(STORE_UNREACHABLE.code));
+            return STORE_UNREACHABLE.reply(&gateway.pages, accepts_html(request.headers()), id);
+        }
         Decision::Challenge => {
             note.line(|line| line.decision = "challenge");
             return challenge::log_in_first(&gateway, &request, managed.set_cookie, id);

@@ -65,6 +65,16 @@ pub struct Failure {
     pub retry_after: Option<u64>,
 }
 
+/// Nobody can say now whether the presented session is a good one.
+pub const STORE_UNREACHABLE: Failure = Failure {
+    retry_after: Some(5),
+    ..Failure::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "session_store",
+        "It cannot be checked right now who you are. Please try again in a moment.",
+    )
+};
+
 impl Failure {
     /// A failure that trying again does not mend.
     pub const fn new(status: StatusCode, code: &'static str, text: &'static str) -> Self {

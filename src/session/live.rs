@@ -26,6 +26,8 @@ pub struct LiveSession {
     touched_after: AtomicU32,
     /// 0 while live, else an [`EndReason`].
     ended: AtomicU8,
+    /// The connection over which a shared store vouched for it; unused with a store of our own.
+    verified: AtomicU32,
 }
 
 impl LiveSession {
@@ -40,6 +42,7 @@ impl LiveSession {
             last_seen_at: AtomicU64::new(record.last_seen_at.as_millis()),
             touched_after: AtomicU32::new(seconds(record.last_seen_at.since(record.created_at))),
             ended: AtomicU8::new(0),
+            verified: AtomicU32::new(0),
         }
     }
 
@@ -109,6 +112,19 @@ impl LiveSession {
     /// Ends the session for every later look at it; true for the one caller that did.
     pub(crate) fn end(&self, reason: EndReason) -> bool {
         self.ended.compare_exchange(0, reason as u8, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+
+    pub(crate) fn verified(&self) -> u32 {
+        self.verified.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_verified(&self, epoch: u32) {
+        self.verified.store(epoch, Ordering::Release);
+    }
+
+    /// Activity that another gateway has written.
+    pub(crate) fn saw_activity(&self, moment: Timestamp) {
+        self.last_seen_at.fetch_max(moment.as_millis(), Ordering::Relaxed);
     }
 
     /// Marks activity at `now`. True for one caller per `touch_period`: that one hands the session to the writer.

@@ -61,6 +61,7 @@ impl SessionManager {
         let secure = caller.secure;
         let mut found: Option<(Presented, Arc<LiveSession>)> = None;
         let mut rejected: Option<Refused> = None;
+        let mut unresolved = None;
         for value in cookie::values(headers, self.cookies.name(secure).as_bytes()).take(MAX_TRIES) {
             match (self.try_cookie(value, now), &found) {
                 (Ok(fresh), None) => found = Some(fresh),
@@ -68,13 +69,17 @@ impl SessionManager {
                 (Ok((_, session)), Some(_)) => {
                     return self.reject(&Refused::of(Rejection::Duplicate, &session), caller, now);
                 }
-                (Err(refused), _) => {
+                (Err(Unusable::Unresolved(id)), _) => unresolved = Some(id),
+                (Err(Unusable::Refused(refused)), _) => {
                     rejected = Some(match rejected {
                         Some(before) => before.and(refused),
                         None => refused,
                     });
                 }
             }
+        }
+        if unresolved.is_some() {
+            return Managed { unresolved, ..Managed::default() };
         }
         let Some((presented, session)) = found else {
             return rejected.map_or_else(Managed::default, |refused| self.reject(&refused, caller, now));
@@ -90,10 +95,32 @@ impl SessionManager {
         Managed { session: Some(session), set_cookie, ..Managed::default() }
     }
 
+    /// The second step of a request whose cookie only a shared store can judge: asks it, once for all who present the same
+    /// cookie, and looks again. Other requests are never brought here.
+    pub async fn resolve(
+        &self,
+        mut managed: Managed,
+        headers: &HeaderMap,
+        caller: impl Into<Caller>,
+        activity: Activity,
+        now: Timestamp,
+    ) -> Managed {
+        let caller = caller.into();
+        let Some(coherence) = &self.shared.coherence else { return managed };
+        for _ in 0..MAX_TRIES {
+            let Some(id) = managed.unresolved else { break };
+            if !coherence.link.fetch(id).await {
+                break;
+            }
+            managed = self.manage(headers, caller, activity, now);
+        }
+        managed
+    }
+
     /// Another request of a session that [`SessionManager::manage`] found before: judges and marks it alike, and answers whether
     /// it is still live.
     pub fn revisit(&self, session: &Arc<LiveSession>, activity: Activity, now: Timestamp) -> bool {
-        let live = self.shared.over(session, now).is_none();
+        let live = self.shared.over(session, now).is_none() && self.shared.trusts(session, now);
         if live {
             self.mark(session, activity, now);
         }
@@ -159,6 +186,20 @@ impl SessionManager {
         self.forget(vec![session.stored_id()]).await
     }
 
+    /// Ends the session of a cookie that could not be resolved: it is over on this gateway at once, and on the others when
+    /// the store works again.
+    ///
+    /// # Errors
+    /// As [`SessionManager::destroy`].
+    pub async fn destroy_unresolved(&self, id: &StoredId) -> Result<(), SessionError> {
+        match (self.shared.table.find(id), &self.shared.coherence) {
+            (Some(session), _) => drop(self.shared.end(&session, EndReason::Logout)),
+            (None, Some(coherence)) => coherence.bury(*id),
+            (None, None) => {}
+        }
+        self.forget(vec![*id]).await
+    }
+
     /// Ends the session `id`, on behalf of its user or an administrator; false when there is none.
     ///
     /// # Errors
@@ -206,8 +247,10 @@ impl SessionManager {
 
     /// Whether the store does its work.
     pub fn health(&self) -> StoreHealth {
+        let incoherent = self.shared.coherence.as_ref().map(|coherence| coherence.fault.load_full());
+        let incoherent = incoherent.flatten();
         StoreHealth {
-            fault: self.shared.fault.load().as_deref().cloned(),
+            fault: self.shared.fault.load().as_deref().or(incoherent.as_deref()).cloned(),
             owed: self.shared.owed.load(Ordering::Relaxed),
         }
     }
@@ -226,17 +269,24 @@ impl SessionManager {
         let _ = self.ask(Command::Close).await;
     }
 
-    fn try_cookie(&self, value: &[u8], now: Timestamp) -> Result<(Presented, Arc<LiveSession>), Refused> {
+    fn try_cookie(&self, value: &[u8], now: Timestamp) -> Result<(Presented, Arc<LiveSession>), Unusable> {
         let presented = self.cookies.read(value).map_err(|not_genuine| match not_genuine {
             NotGenuine::Malformed => Refused::new(Rejection::Malformed, None),
             NotGenuine::BadMac => Refused::new(Rejection::BadMac, None),
         })?;
         let id = presented.token.stored_id();
-        let session = self.shared.table.find(&id).ok_or(Refused::new(Rejection::Unknown, Some(id)))?;
+        let Some(session) = self.shared.table.find(&id) else {
+            let settled = self.shared.knows_absent(&id, now);
+            let unknown = || Unusable::Refused(Refused::new(Rejection::Unknown, Some(id)));
+            return Err(if settled { unknown() } else { Unusable::Unresolved(id) });
+        };
         match self.shared.over(&session, now) {
-            None => Ok((presented, session)),
-            Some(EndReason::Idle | EndReason::Absolute) => Err(Refused::of(Rejection::Expired, &session)),
-            Some(_) => Err(Refused::of(Rejection::Unknown, &session)),
+            None if self.shared.trusts(&session, now) => Ok((presented, session)),
+            None => Err(Unusable::Unresolved(id)),
+            Some(EndReason::Idle | EndReason::Absolute) => {
+                Err(Refused::of(Rejection::Expired, &session).into())
+            }
+            Some(_) => Err(Refused::of(Rejection::Unknown, &session).into()),
         }
     }
 
@@ -251,7 +301,7 @@ impl SessionManager {
             add_one(&self.shared.counters.throttled);
         }
         let set_cookie = Some(self.cookies.removal(caller.secure));
-        Managed { session: None, set_cookie, rejected: Some(rejection), retry_after }
+        Managed { set_cookie, rejected: Some(rejection), retry_after, ..Managed::default() }
     }
 
     pub(super) async fn forget(&self, ids: Vec<StoredId>) -> Result<(), SessionError> {
@@ -292,5 +342,18 @@ impl Refused {
         let bad = self.bad || other.bad;
         let telling = if self.why >= other.why { self } else { other };
         Self { bad, ..telling }
+    }
+}
+
+/// Why a cookie opens nothing now.
+enum Unusable {
+    Refused(Refused),
+    /// The table cannot tell.
+    Unresolved(StoredId),
+}
+
+impl From<Refused> for Unusable {
+    fn from(refused: Refused) -> Self {
+        Self::Refused(refused)
     }
 }

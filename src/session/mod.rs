@@ -13,9 +13,11 @@
 
 mod administration;
 mod cap;
+mod coherence;
 pub mod cookie;
 pub mod counters;
 pub mod export_file;
+mod follow;
 pub mod id;
 pub mod inspection;
 pub mod keys;
@@ -24,6 +26,7 @@ mod live;
 mod manager;
 mod open;
 mod outcome;
+mod plan;
 pub mod record;
 mod shared;
 mod sources;
@@ -45,6 +48,7 @@ pub use self::outcome::{
     Activity, Caller, CleanReport, Created, Managed, SessionDetails, SessionError, StoreHealth,
 };
 pub use self::record::Origin;
+pub use self::store::{RedisAddress, RedisAddressProblem};
 pub use self::sweeper::sweep_forever;
 
 use std::path::PathBuf;
@@ -79,6 +83,13 @@ pub enum StoreSettings {
     Sled {
         /// The store's own folder.
         path: PathBuf,
+    },
+    /// A Redis or Valkey server that several gateways may share.
+    Redis {
+        /// Where it is.
+        address: RedisAddress,
+        /// How long sessions that were verified go on when the server is lost. Default 30 s; zero to 5 min.
+        grace: Duration,
     },
     /// In memory only: every session ends with the process.
     Memory,
@@ -138,5 +149,8 @@ pub enum MaxAge {
     BrowserSession,
 }
 
+#[cfg(test)]
+#[path = "../../tests/integration/support/redis.rs"]
+pub(crate) mod test_redis;
 #[cfg(test)]
 mod tests;

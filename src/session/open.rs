@@ -1,19 +1,26 @@
 //! Start: settings checked, store opened, every record brought into the table, the writer started.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use crate::base::clock::{Clock, Timestamp};
 use crate::base::identity::Subject;
 use crate::base::secret::Random;
 use crate::observe::audit::AuditLog;
+use crate::session::coherence::Coherence;
 use crate::session::cookie::{CookieCodec, CookieProblem};
 use crate::session::counters::{EndReason, add_one};
+use crate::session::follow::{Directory, TableFollower};
 use crate::session::keys::{KeyRing, SecretProblem};
 use crate::session::lifetime::Limits;
 use crate::session::manager::SessionManager;
 use crate::session::record::Record;
 use crate::session::shared::Shared;
-use crate::session::store::{Change, Distrust, MemoryStore, SessionStore, SledError, SledStore, StoreError};
+use crate::session::store::{
+    Change, Distrust, MemoryStore, RedisAddress, RedisError, RedisStore, SessionStore, SledError, SledStore,
+    StoreError,
+};
 use crate::session::trail::Trail;
 use crate::session::{Settings, StoreSettings, writer};
 
@@ -52,6 +59,9 @@ pub enum OpenError {
     /// The embedded store does not open.
     #[error(transparent)]
     Sled(#[from] SledError),
+    /// The Redis server cannot be used.
+    #[error(transparent)]
+    Redis(#[from] RedisError),
     /// The store opened but cannot be read or written.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -70,7 +80,7 @@ impl SessionManager {
         settings: &Settings,
         clock: Arc<dyn Clock>,
         random: Arc<dyn Random>,
-        subject_of: &dyn Fn(&str) -> Option<Subject>,
+        subject_of: impl Fn(&str) -> Option<Subject> + Send + Sync + 'static,
     ) -> Result<(Arc<Self>, OpenReport), OpenError> {
         Self::open_audited(settings, clock, random, subject_of, None)
     }
@@ -83,16 +93,53 @@ impl SessionManager {
         settings: &Settings,
         clock: Arc<dyn Clock>,
         random: Arc<dyn Random>,
-        subject_of: &dyn Fn(&str) -> Option<Subject>,
+        subject_of: impl Fn(&str) -> Option<Subject> + Send + Sync + 'static,
         audit: Option<Arc<AuditLog>>,
     ) -> Result<(Arc<Self>, OpenReport), OpenError> {
-        let random_for_store = Arc::clone(&random);
-        Self::assemble(settings, clock, random, subject_of, audit, || {
-            Ok(match &settings.store {
-                StoreSettings::Memory => Box::new(MemoryStore::default()),
-                StoreSettings::Sled { path } => Box::new(SledStore::open(path, &*random_for_store)?),
-            })
-        })
+        match &settings.store {
+            StoreSettings::Memory => Self::assemble(settings, clock, random, &subject_of, audit, || {
+                Ok(Box::new(MemoryStore::default()))
+            }),
+            StoreSettings::Sled { path } => {
+                let random_for_store = Arc::clone(&random);
+                Self::assemble(settings, clock, random, &subject_of, audit, || {
+                    Ok(Box::new(SledStore::open(path, &*random_for_store)?))
+                })
+            }
+            StoreSettings::Redis { address, grace } => {
+                let directory = Arc::new(subject_of);
+                Self::join(settings, address, *grace, clock, random, directory, audit)
+            }
+        }
+    }
+
+    /// Takes part in a store that others use too.
+    fn join(
+        settings: &Settings,
+        address: &RedisAddress,
+        grace: Duration,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+        directory: Directory,
+        audit: Option<Arc<AuditLog>>,
+    ) -> Result<(Arc<Self>, OpenReport), OpenError> {
+        let (keys, limits) = checked(settings)?;
+        let store = RedisStore::open(address, limits, Arc::clone(&clock))?;
+        let coherence = Arc::new(Coherence::new(store.link(), grace));
+        let shared = Shared::new(settings, store.not_before(), trail(settings, audit, &clock));
+        let shared = Arc::new(Shared { coherence: Some(Arc::clone(&coherence)), ..shared });
+        store.attach(Arc::new(TableFollower {
+            shared: Arc::clone(&shared),
+            coherence,
+            directory,
+            clock: Arc::clone(&clock),
+        }))?;
+        let quarantined = usize::try_from(shared.counters.quarantined.load(Ordering::Relaxed));
+        let quarantined = quarantined.unwrap_or(usize::MAX);
+        let report = OpenReport { live: shared.table.len(), quarantined, ..OpenReport::default() };
+        let queue = writer::start(Box::new(store), Arc::clone(&shared))?;
+        let cookies = CookieCodec::new(keys, &settings.cookie);
+        Ok((Arc::new(Self::new(shared, cookies, queue, clock, random)), report))
     }
 
     /// The same over any store, without an audit log; `make` is called once the settings are known to be good.
@@ -115,15 +162,9 @@ impl SessionManager {
         audit: Option<Arc<AuditLog>>,
         make: impl FnOnce() -> Result<Box<dyn SessionStore>, OpenError>,
     ) -> Result<(Arc<Self>, OpenReport), OpenError> {
-        let keys = KeyRing::new(&settings.secrets)?;
-        settings.cookie.check()?;
-        let limits = Limits { duration: settings.duration, idle_timeout: settings.idle_timeout };
-        if limits.idle_timeout.as_secs() == 0 || limits.idle_timeout > limits.duration {
-            return Err(OpenError::Limits);
-        }
+        let (keys, _) = checked(settings)?;
         let mut store = make()?;
-        let trail = audit.zip(settings.secrets.first());
-        let trail = trail.map(|(log, secret)| Trail::new(log, secret, Arc::clone(&clock)));
+        let trail = trail(settings, audit, &clock);
         let shared = Arc::new(Shared::new(settings, store.not_before(), trail));
         let report = load(&mut *store, &shared, clock.now(), subject_of)?;
         let queue = writer::start(store, Arc::clone(&shared))?;
@@ -137,10 +178,25 @@ impl Settings {
     /// the clock no earlier than this, and a wall clock that was set back revives nothing (S19).
     pub fn latest_moment(&self) -> Timestamp {
         match &self.store {
-            StoreSettings::Memory => Timestamp::default(),
+            StoreSettings::Memory | StoreSettings::Redis { .. } => Timestamp::default(),
             StoreSettings::Sled { path } => SledStore::latest_moment(path),
         }
     }
+}
+
+fn trail(settings: &Settings, audit: Option<Arc<AuditLog>>, clock: &Arc<dyn Clock>) -> Option<Trail> {
+    let trail = audit.zip(settings.secrets.first());
+    trail.map(|(log, secret)| Trail::new(log, secret, Arc::clone(clock)))
+}
+
+fn checked(settings: &Settings) -> Result<(KeyRing, Limits), OpenError> {
+    let keys = KeyRing::new(&settings.secrets)?;
+    settings.cookie.check()?;
+    let limits = Limits { duration: settings.duration, idle_timeout: settings.idle_timeout };
+    if limits.idle_timeout.as_secs() == 0 || limits.idle_timeout > limits.duration {
+        return Err(OpenError::Limits);
+    }
+    Ok((keys, limits))
 }
 
 /// Brings the store's records into the table, and deletes those that are over.

@@ -9,6 +9,7 @@ use http::HeaderValue;
 use crate::base::clock::Timestamp;
 use crate::base::secret::RandomError;
 use crate::session::counters::Rejection;
+use crate::session::id::StoredId;
 use crate::session::live::LiveSession;
 use crate::session::record::{MAX_USER, Origin};
 
@@ -46,6 +47,10 @@ pub struct Managed {
     pub set_cookie: Option<HeaderValue>,
     /// Why a presented cookie opened nothing; `None` when none was presented or one was good.
     pub rejected: Option<Rejection>,
+    /// A genuine cookie whose session only the shared store can tell of: ask [`SessionManager::resolve`]. When that leaves it
+    /// here the store could not be asked, and the request must not pass as anything but anonymous. Never set by stores of
+    /// our own.
+    pub unresolved: Option<StoredId>,
     /// Too many bad cookies came from this source: answer 429, and this is when trying again may help (S40).
     pub retry_after: Option<Duration>,
 }

@@ -8,6 +8,7 @@ use std::net::IpAddr;
 
 use crate::base::clock::Timestamp;
 use crate::base::identity::LoginMethod;
+use crate::session::lifetime::Moments;
 
 /// The version this build writes.
 pub const VERSION: u8 = 1;
@@ -62,6 +63,11 @@ pub struct Record {
 pub struct Undecodable;
 
 impl Record {
+    /// The moments its life is judged by.
+    pub(crate) fn moments(&self) -> Moments {
+        Moments { last_seen_at: self.last_seen_at, absolute_at: self.absolute_at }
+    }
+
     /// The stored form.
     pub fn encode(&self) -> Vec<u8> {
         let agent = self.origin.user_agent.as_deref().unwrap_or_default();

@@ -9,6 +9,7 @@ use crate::base::clock::Timestamp;
 use crate::base::identity::Subject;
 use crate::session::Settings;
 use crate::session::cap::Cap;
+use crate::session::coherence::Coherence;
 use crate::session::counters::{Counters, EndReason, add_one};
 use crate::session::id::StoredId;
 use crate::session::lifetime::{Judgement, Limits};
@@ -33,6 +34,8 @@ pub(crate) struct Shared {
     pub(crate) fault: ArcSwapOption<String>,
     /// Sessions created at or before this moment (milliseconds) are over.
     pub(crate) not_before: AtomicU64,
+    /// Present when others write to the store too.
+    pub(crate) coherence: Option<Arc<Coherence>>,
 }
 
 impl Shared {
@@ -48,12 +51,17 @@ impl Shared {
             owed: AtomicUsize::new(0),
             fault: ArcSwapOption::const_empty(),
             not_before: AtomicU64::new(not_before.as_millis()),
+            coherence: None,
         }
     }
 
     /// Enters a session whose record the store has acknowledged.
     pub(crate) fn enter(&self, id: StoredId, record: &Record, subject: &Subject) -> Arc<LiveSession> {
-        let session = self.enter_quietly(id, record, || Some(subject.clone()));
+        let alone = self.coherence.as_ref().map(|coherence| coherence.enter_alone());
+        // The report of what was just written may have come before.
+        let known = alone.as_ref().and_then(|_| self.table.find(&id));
+        let session = known.unwrap_or_else(|| self.enter_quietly(id, record, || Some(subject.clone())));
+        drop(alone);
         add_one(&self.counters.created);
         if let Some(trail) = &self.trail {
             trail.created(&id, record);
@@ -84,6 +92,15 @@ impl Shared {
 
     /// Ends a session in memory: dead for the very next request on every worker. True for the one caller that did.
     pub(crate) fn end(&self, session: &LiveSession, reason: EndReason) -> bool {
+        if let Some(coherence) = &self.coherence {
+            // Before it leaves the table: an answer on its way must not bring it back.
+            coherence.bury(session.stored_id());
+        }
+        self.end_here(session, reason)
+    }
+
+    /// The same for a session that the store does not hold any more.
+    pub(crate) fn end_here(&self, session: &LiveSession, reason: EndReason) -> bool {
         let first = session.end(reason);
         if first {
             self.note_ended(session, reason);
@@ -108,6 +125,17 @@ impl Shared {
             self.note_ended(session, reason);
         }
         Some(reason)
+    }
+
+    /// Whether the table's word on `session` may be taken at `now`; always, when nobody else writes to the store.
+    pub(crate) fn trusts(&self, session: &LiveSession, now: Timestamp) -> bool {
+        self.coherence.as_ref().is_none_or(|coherence| coherence.trusts(session.verified(), now))
+    }
+
+    /// Whether it is settled that there is no session `id`; always, when the table is the whole truth.
+    pub(crate) fn knows_absent(&self, id: &StoredId, now: Timestamp) -> bool {
+        let settled = |coherence: &Arc<Coherence>| coherence.is_buried(id) || coherence.is_absent(id, now);
+        self.coherence.as_ref().is_none_or(settled)
     }
 
     fn note_ended(&self, session: &LiveSession, reason: EndReason) {

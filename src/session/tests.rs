@@ -2,9 +2,11 @@
 
 mod bad_cookies;
 mod cap;
+mod every_store;
 mod exchange;
 mod hot_path;
 mod kill;
+mod redis;
 mod rig;
 mod size;
 mod start;

@@ -28,7 +28,8 @@ impl SessionManager {
             let last = due.len() < CLEAN_BATCH;
             let ids = self.end_what_is_over(due, now);
             removed += ids.len();
-            if !ids.is_empty() {
+            // A shared store forgets by itself: another gateway may know of activity that we do not.
+            if !ids.is_empty() && self.shared.coherence.is_none() {
                 outcome = outcome.and(self.forget(ids).await);
             }
             if last {
@@ -37,6 +38,9 @@ impl SessionManager {
             tokio::task::yield_now().await;
         }
         self.shared.table.prune_accounts();
+        if let Some(coherence) = &self.shared.coherence {
+            coherence.tidy(now);
+        }
         let report = CleanReport { started_at: now, took: self.clock.now().since(now), examined, removed };
         self.last_clean.store(Some(Arc::new(report)));
         outcome.map(|()| report)

@@ -19,9 +19,10 @@ use crate::session::counters::{EndReason, add_one};
 use crate::session::id::StoredId;
 use crate::session::live::LiveSession;
 use crate::session::outcome::SessionError;
+use crate::session::plan::{Create, Plan};
 use crate::session::record::Record;
 use crate::session::shared::Shared;
-use crate::session::store::{Change, Outcome, SessionStore, StoreError};
+use crate::session::store::{Change, Loaded, Outcome, SessionStore, StoreError};
 
 /// Most commands in one commit.
 const MAX_GROUP: usize = 1024;
@@ -173,18 +174,32 @@ impl Writer {
     }
 
     fn commit(&mut self, plan: Plan) {
+        // What others do to a session after this moment is reported to the epoch, so this one vouches for what we create.
+        let epoch = self.shared.coherence.as_ref().map(|coherence| coherence.epoch());
+        self.announce(&plan);
         let outcome = match (self.failing.is_some(), plan.changes.is_empty()) {
             (true, _) => Err(SessionError::StoreUnavailable),
             (false, true) => Ok(Vec::new()),
             (false, false) => self.store.commit(&plan.changes).map_err(|error| self.fail(&error)),
         };
         match outcome {
-            Ok(outcomes) => self.acknowledge(plan, &outcomes),
+            Ok(outcomes) => self.acknowledge(plan, &outcomes, epoch),
             Err(_) => self.refuse(plan),
+        }
+        if let Some(coherence) = &self.shared.coherence {
+            coherence.all_answered();
         }
     }
 
-    fn acknowledge(&mut self, plan: Plan, outcomes: &[Outcome]) {
+    fn announce(&self, plan: &Plan) {
+        let Some(coherence) = &self.shared.coherence else { return };
+        for Create { order, makes_room, .. } in &plan.creates {
+            makes_room.iter().for_each(|id| coherence.announce(*id, EndReason::Cap));
+            order.ended.iter().for_each(|old| coherence.announce(old.stored_id(), EndReason::Replaced));
+        }
+    }
+
+    fn acknowledge(&mut self, plan: Plan, outcomes: &[Outcome], epoch: Option<u32>) {
         if !plan.changes.is_empty() {
             add_one(&self.shared.counters.commits);
             self.shared.counters.touches.fetch_add(plan.touches, Ordering::Relaxed);
@@ -205,11 +220,12 @@ impl Writer {
                 self.shared.end(old, EndReason::Replaced);
             }
             let answer = match outcomes.get(at) {
-                Some(Outcome::Done) => Ok(self.shared.enter(order.id, &order.record, &order.subject)),
+                Some(Outcome::Done) => Ok(self.enter(&order, epoch)),
                 _ => Err(SessionError::IdTaken),
             };
             let _ = order.reply.send(answer);
         }
+        self.acknowledge_endings(&plan.changes);
         for reply in plan.refused {
             add_one(&self.shared.counters.refused_at_cap);
             let _ = reply.send(Err(SessionError::AtCap));
@@ -219,13 +235,34 @@ impl Writer {
         }
     }
 
+    fn enter(&self, order: &Order, epoch: Option<u32>) -> Arc<LiveSession> {
+        let session = self.shared.enter(order.id, &order.record, &order.subject);
+        if let (Some(epoch), Some(coherence)) = (epoch, &self.shared.coherence) {
+            session.set_verified(epoch);
+            // Somebody else may have ended it already: whoever comes second sees the other.
+            if coherence.is_absent(&order.id, order.record.created_at) {
+                self.shared.end_here(&session, EndReason::Revoked);
+            }
+        }
+        session
+    }
+
+    fn acknowledge_endings(&self, changes: &[Change]) {
+        let Some(coherence) = &self.shared.coherence else { return };
+        for change in changes {
+            if let Change::Delete(id) = change {
+                coherence.acknowledge(id);
+            }
+        }
+    }
+
     /// The commit failed or was not tried: nobody logs in, and what has ended in memory is owed to the store.
     fn refuse(&mut self, plan: Plan) {
         for change in &plan.changes {
             match change {
                 // A failed commit may have created it after all.
                 Change::Create(id, _) => drop(self.owed.insert(*id)),
-                Change::Delete(id) if self.shared.table.find(id).is_none() => drop(self.owed.insert(*id)),
+                Change::Delete(id) if self.has_ended(id) => drop(self.owed.insert(*id)),
                 Change::Delete(_) | Change::Touch(..) => {}
             }
         }
@@ -239,6 +276,14 @@ impl Writer {
         }
     }
 
+    /// A login that failed must not end the session it was made with.
+    fn has_ended(&self, id: &StoredId) -> bool {
+        match &self.shared.coherence {
+            None => self.shared.table.find(id).is_none(),
+            Some(coherence) => coherence.is_buried(id),
+        }
+    }
+
     fn fail(&mut self, error: &StoreError) -> SessionError {
         self.failing.get_or_insert_with(Instant::now);
         add_one(&self.shared.counters.store_errors);
@@ -247,11 +292,16 @@ impl Writer {
         SessionError::StoreUnavailable
     }
 
-    /// Opens the store again and deletes whatever the table does not hold: failed creates, and endings that are owed.
+    /// Opens the store again and deletes failed creates and endings that are owed: whatever the table does not hold, or in
+    /// a store that is not ours alone, what we know of.
     fn try_to_recover(&mut self) {
         let mut stray = Vec::new();
         let shared = &self.shared;
         let recovered = self.store.reopen().and_then(|()| {
+            if self.store.is_shared() {
+                stray.extend(self.owed.iter().map(|id| Change::Delete(*id)));
+                return Ok(Loaded::default());
+            }
             self.store.load(&mut |id, _| {
                 if shared.table.find(&id).is_none() {
                     stray.push(Change::Delete(id));
@@ -268,6 +318,7 @@ impl Writer {
             Ok(()) => {
                 self.failing = None;
                 self.owed.clear();
+                self.acknowledge_endings(&stray);
                 self.shared.owed.store(0, Ordering::Relaxed);
                 self.shared.fault.store(None);
                 tracing::warn!(deleted = stray.len(), "the session store works again");
@@ -317,69 +368,5 @@ impl Writer {
         now: Timestamp,
     ) -> Result<Option<HashSet<StoredId>>, SessionError> {
         self.store.exchange(sessions, now).map_err(|error| SessionError::Ledger(error.to_string()))
-    }
-}
-
-/// The changes of one commit, and who waits for them.
-#[derive(Default)]
-struct Plan {
-    changes: Vec<Change>,
-    touches: u64,
-    /// For the audit log, each with its place among the changes.
-    touched: Vec<(usize, Arc<LiveSession>)>,
-    creates: Vec<Create>,
-    /// Ids that a create of this plan deletes.
-    deleted: HashSet<StoredId>,
-    /// Logins above the cap. They are answered with the others: had an earlier one failed, there would have been room.
-    refused: Vec<Reply<Arc<LiveSession>>>,
-    forgotten: Vec<Reply<()>>,
-    settled: Vec<Reply<()>>,
-}
-
-/// One session to be created.
-struct Create {
-    /// The place of its `Create` among the changes.
-    at: usize,
-    order: Order,
-    /// Sessions of the same user that end for it.
-    makes_room: Vec<StoredId>,
-}
-
-impl Plan {
-    fn create(&mut self, order: Order, shared: &Shared) {
-        let replaced = order.ended.as_ref().map(|old| old.stored_id());
-        let mut makes_room = Vec::new();
-        if let Some(cap) = shared.cap {
-            let live = self.live_sessions(&order, replaced, shared);
-            match cap.room(&live) {
-                Some(ids) => makes_room = ids,
-                None => return self.refused.push(order.reply),
-            }
-        }
-        for id in makes_room.iter().copied().chain(replaced) {
-            self.deleted.insert(id);
-            self.changes.push(Change::Delete(id));
-        }
-        let at = self.changes.len();
-        self.changes.push(Change::Create(order.id, order.record.clone()));
-        self.creates.push(Create { at, order, makes_room });
-    }
-
-    /// The sessions that the user of `order` will have when everything planned so far is done, oldest first.
-    fn live_sessions(&self, order: &Order, replaced: Option<StoredId>, shared: &Shared) -> Vec<StoredId> {
-        let (user, now) = (&order.record.user, order.record.created_at);
-        let present = shared.table.known_account(user).map(|account| account.sessions()).unwrap_or_default();
-        let present =
-            present.iter().filter(|session| shared.over(session, now).is_none()).map(|s| s.stored_id());
-        let planned = self.creates.iter().filter(|create| create.order.record.user == *user);
-        present
-            .chain(planned.map(|create| create.order.id))
-            .filter(|id| !self.deleted.contains(id) && Some(*id) != replaced)
-            .collect()
-    }
-
-    fn forget(&mut self, ids: Vec<StoredId>, reply: Reply<()>) {
-        self.changes.extend(ids.into_iter().map(Change::Delete));
-        self.forgotten.push(reply);
     }
 }

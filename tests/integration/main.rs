@@ -24,6 +24,7 @@ mod messages;
 mod open_streams;
 mod operation;
 mod own_pages;
+mod redis;
 mod reload;
 mod routing;
 mod seed_defects;

@@ -265,9 +265,10 @@ async fn f10_expired_sessions_are_removed_without_being_presented_again() {
         credential: [1; 16],
     };
     let clock = ManualClock::new(Timestamp::from_secs(1_800_000_000));
-    let of = |_: &str| Some(subject.clone());
+    let known = subject.clone();
+    let of = move |_: &str| Some(known.clone());
     let (sessions, _) =
-        SessionManager::open(&settings, Arc::new(clock.clone()), Arc::new(SystemRandom), &of).unwrap();
+        SessionManager::open(&settings, Arc::new(clock.clone()), Arc::new(SystemRandom), of).unwrap();
     for _ in 0..1000 {
         sessions.create(&subject, None, Origin::default(), true, clock.now()).await.unwrap();
     }

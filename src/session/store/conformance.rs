@@ -1,9 +1,15 @@
 //! One suite for every store: each case runs on a fresh one of each kind.
 
 use super::*;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use crate::base::clock::ManualClock;
 use crate::base::identity::LoginMethod;
 use crate::base::secret::SystemRandom;
+use crate::session::lifetime::Limits;
 use crate::session::record::Origin;
+use crate::session::test_redis::TestRedis;
 
 fn id(n: u8) -> StoredId {
     StoredId::from_bytes([n; 32])
@@ -38,6 +44,14 @@ fn on_every_store(case: impl Fn(&mut dyn SessionStore)) {
     case(&mut MemoryStore::default());
     let folder = tempfile::tempdir().unwrap();
     case(&mut SledStore::open(&folder.path().join("sessions"), &SystemRandom).unwrap());
+    let server = TestRedis::start();
+    case(&mut redis(&server));
+}
+
+fn redis(server: &TestRedis) -> RedisStore {
+    let limits = Limits { duration: Duration::from_secs(89_000), idle_timeout: Duration::from_secs(7_200) };
+    let clock = Arc::new(ManualClock::new(Timestamp::from_secs(1_000)));
+    RedisStore::open(&RedisAddress::parse(&server.url()).unwrap(), limits, clock).unwrap()
 }
 
 #[test]
@@ -145,4 +159,51 @@ fn ten_thousand_changes_in_one_commit_hold_together() {
         store.commit(&deletes).unwrap();
         assert_eq!(contents(store), [(name(9_999), record("ada"))]);
     });
+}
+
+#[test]
+fn touches_and_deletes_from_several_threads_leave_no_record() {
+    on_every_store(|store| {
+        const SESSIONS: u8 = 100;
+        store.commit(&(0..SESSIONS).map(create).collect::<Vec<_>>()).unwrap();
+        let store = Mutex::new(store);
+        let barrier = std::sync::Barrier::new(3);
+        std::thread::scope(|scope| {
+            for changes in [touch as fn(u8) -> Change, |n| Change::Delete(id(n)), touch] {
+                let (store, barrier) = (&store, &barrier);
+                scope.spawn(move || {
+                    barrier.wait();
+                    (0..SESSIONS).for_each(|n| drop(store.lock().unwrap().commit(&[changes(n)]).unwrap()));
+                });
+            }
+        });
+        assert_eq!(contents(&mut **store.lock().unwrap()), []);
+    });
+}
+
+#[test]
+fn of_two_who_create_the_same_id_one_wins() {
+    on_every_store(|store| {
+        let store = Mutex::new(store);
+        let made = Mutex::new(Vec::new());
+        std::thread::scope(|scope| {
+            for user in ["ada", "eve"] {
+                let (store, made) = (&store, &made);
+                scope.spawn(move || {
+                    let outcomes =
+                        store.lock().unwrap().commit(&[Change::Create(id(1), record(user))]).unwrap();
+                    if outcomes == [Outcome::Done] {
+                        made.lock().unwrap().push(user);
+                    }
+                });
+            }
+        });
+        let made = made.into_inner().unwrap();
+        assert_eq!(made.len(), 1);
+        assert_eq!(contents(&mut **store.lock().unwrap()), [(id(1), record(made[0]))]);
+    });
+}
+
+fn touch(n: u8) -> Change {
+    Change::Touch(id(n), Timestamp::from_secs(2_000))
 }

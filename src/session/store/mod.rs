@@ -7,10 +7,12 @@ pub(in crate::session) mod folder;
 pub(in crate::session) mod ledger;
 mod marker;
 mod memory;
+pub(crate) mod redis;
 pub(crate) mod sled;
 mod summary;
 
 pub use self::memory::MemoryStore;
+pub use self::redis::{RedisAddress, RedisAddressProblem, RedisError, RedisStore};
 pub use self::sled::{SledError, SledStore};
 
 use std::collections::HashSet;
@@ -112,6 +114,11 @@ pub trait SessionStore: Send {
 
     /// The moment of the last [`SessionStore::set_not_before`]; the epoch for none.
     fn not_before(&self) -> Timestamp;
+
+    /// Whether others write to it too. What the table does not hold is then not ours to delete.
+    fn is_shared(&self) -> bool {
+        false
+    }
 
     /// Remembers for good that `sessions` left this store or are about to enter it, each until its absolute limit, and answers
     /// which of them it knew before. `None` when the store cannot remember: nothing may then be brought into it.

@@ -13,7 +13,7 @@ use crate::session::*;
 
 fn on_disk(folder: &Path, clock: &ManualClock) -> Arc<SessionManager> {
     let settings = settings(StoreSettings::Sled { path: folder.join("sessions") });
-    SessionManager::open(&settings, Arc::new(clock.clone()), Arc::new(SystemRandom), &everybody).unwrap().0
+    SessionManager::open(&settings, Arc::new(clock.clone()), Arc::new(SystemRandom), everybody).unwrap().0
 }
 
 fn record(user: &str, created_at: Timestamp) -> Record {
@@ -108,7 +108,7 @@ async fn an_import_keeps_to_the_cap() {
     let mut settings = settings(StoreSettings::Sled { path: folder.path().join("sessions") });
     settings.cap = Some(Cap { max_per_user: 2, at_limit: AtLimit::Refuse });
     let clock = Arc::new(ManualClock::new(START));
-    let (manager, _) = SessionManager::open(&settings, clock, Arc::new(SystemRandom), &everybody).unwrap();
+    let (manager, _) = SessionManager::open(&settings, clock, Arc::new(SystemRandom), everybody).unwrap();
     let brought = (1..=3).map(|n| (id(n), record("ada", START))).collect();
     let report = manager.import(brought, &some, START).await.unwrap();
     assert_eq!((report.imported, report.over_cap), (2, 1));

@@ -17,7 +17,7 @@ fn open(folder: &Path) -> Arc<SessionManager> {
     let settings = settings(StoreSettings::Sled { path: folder.join("sessions") });
     let clock = Arc::new(ManualClock::new(START));
     let (manager, report) =
-        SessionManager::open(&settings, clock, Arc::new(SystemRandom), &everybody).unwrap();
+        SessionManager::open(&settings, clock, Arc::new(SystemRandom), everybody).unwrap();
     assert_eq!(report.dropped, None);
     manager
 }

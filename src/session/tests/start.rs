@@ -20,7 +20,7 @@ fn sled(folder: &Path) -> Settings {
 }
 
 fn open(settings: &Settings, clock: &ManualClock) -> (Arc<SessionManager>, OpenReport) {
-    SessionManager::open(settings, Arc::new(clock.clone()), Arc::new(SystemRandom), &everybody).unwrap()
+    SessionManager::open(settings, Arc::new(clock.clone()), Arc::new(SystemRandom), everybody).unwrap()
 }
 
 async fn log_in(manager: &SessionManager, clock: &ManualClock) -> Browser {
@@ -107,7 +107,7 @@ async fn a_second_manager_on_the_same_store_is_refused_and_the_first_goes_on() {
         &sled(folder.path()),
         Arc::new(clock.clone()),
         Arc::new(SystemRandom),
-        &everybody,
+        everybody,
     );
     let refused = second.err().unwrap();
     assert!(matches!(refused, OpenError::Sled(SledError::InUse { .. })), "{refused}");
@@ -189,7 +189,7 @@ fn bad_secrets_cookies_and_limits_refuse_to_start() {
     for settings in cases {
         let clock = Arc::new(ManualClock::new(START));
         let refused =
-            SessionManager::open(&settings, clock, Arc::new(SystemRandom), &everybody).err().unwrap();
+            SessionManager::open(&settings, clock, Arc::new(SystemRandom), everybody).err().unwrap();
         assert!(refused.to_string().contains("session."), "{refused}");
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod browser;
 pub mod gateway;
+pub mod redis;
 pub mod upstream;
 pub mod wire;
 
