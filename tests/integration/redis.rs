@@ -42,6 +42,10 @@ fn without_the_server_sessions_go_on_for_the_grace_then_503_and_never_a_login_pa
     let mut ada = gateway.browser();
     ada.log_in("ada");
     let cookie = ada.session_cookie().unwrap();
+    // The server's word on the login itself has arrived and been read again by then: the session is verified.
+    for _ in 0..5 {
+        assert_eq!(ada.fetch("/").status, 200);
+    }
     server.stop();
     until("health turns red", || !is_ready(&gateway));
     assert_eq!(ada.fetch("/").status, 200, "verified before, within the grace");
