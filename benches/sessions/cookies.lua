@@ -1,10 +1,10 @@
--- Each request carries the cookie of a random session: COOKIES names a file of lines of one length.
+-- Each request, for the path ASK, carries the cookie of a random session: COOKIES names a file of lines of one length.
 local file = assert(io.open(os.getenv("COOKIES")))
 local text = file:read("*a")
 file:close()
 local width = text:find("\n", 1, true)
 local count = #text / width
-local get = "GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nCookie: "
+local get = "GET " .. (os.getenv("ASK") or "/") .. " HTTP/1.1\r\nHost: 127.0.0.1\r\nCookie: "
 math.randomseed(os.time())
 for _ = 1, 10 do math.random() end
 

@@ -7,16 +7,16 @@ mod exchange;
 mod list;
 
 use std::io::{ErrorKind, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
 use self::check::CheckError;
 use self::client::{Client, ClientError};
-use self::exchange::ExchangeError;
+use self::exchange::{ExchangeError, Source};
 use crate::cli::check::show_error;
-use crate::config;
+use crate::config::{self, Config};
 use crate::gateway::admin::protocol::{Count, Verb, Which};
 
 /// Show, end, export and import the sessions of a running gateway
@@ -59,6 +59,9 @@ enum Action {
         /// Replace the file when it is there
         #[arg(long)]
         force: bool,
+        /// From a store that no gateway has open, instead of the running gateway
+        #[arg(long, value_name = "DIR")]
+        store: Option<PathBuf>,
     },
     /// Take the sessions of a file in
     Import {
@@ -105,8 +108,8 @@ enum SessionsError {
     /// The store.
     #[error(transparent)]
     Check(#[from] CheckError),
-    /// A start would lose sessions; that has been said.
-    #[error("a start would end sessions that live")]
+    /// A start would lose sessions; which has been said.
+    #[error("a start of the gateway would lose sessions")]
     WouldLose,
     /// Standard output is closed or full.
     #[error("cannot write to standard output: {0}")]
@@ -138,8 +141,12 @@ impl SessionsCommand {
                 let Count { count } = self.client()?.ask(verb, &mut |(): ()| Ok(()))?;
                 writeln!(out, "ended {}", sessions(count))?;
             }
-            Action::Export { file, force } => {
-                let count = exchange::export(self.client()?, file, *force)?;
+            Action::Export { file, force, store } => {
+                let source = match store {
+                    Some(store) => Source::Store(check::export(store, &self.config)?),
+                    None => Source::Gateway(self.client()?),
+                };
+                let count = exchange::export(source, file, *force)?;
                 writeln!(out, "exported {} to {}", sessions(count), file.display())?;
             }
             Action::Import { file } => {
@@ -160,11 +167,7 @@ impl SessionsCommand {
         if let Some(path) = &self.socket {
             return Ok(Client::connect(path)?);
         }
-        let loaded = config::load(&self.config).map_err(|error| {
-            show_error(&error);
-            SessionsError::Config
-        })?;
-        let path = loaded.config.admin_socket.ok_or_else(|| SessionsError::Off(self.config.clone()))?;
+        let path = load(&self.config)?.admin_socket.ok_or_else(|| SessionsError::Off(self.config.clone()))?;
         Ok(Client::connect(&path)?)
     }
 }
@@ -178,6 +181,13 @@ impl Selector {
             (None, None) => Which::All,
         }
     }
+}
+
+fn load(path: &Path) -> Result<Config, SessionsError> {
+    config::load(path).map(|loaded| loaded.config).map_err(|error| {
+        show_error(&error);
+        SessionsError::Config
+    })
 }
 
 fn sessions(count: usize) -> String {

@@ -32,6 +32,8 @@ pub struct ImportReport {
     pub disowned: usize,
     /// Begun in the future, as this clock sees it.
     pub future: usize,
+    /// More than the cap lets a user have.
+    pub over_cap: usize,
 }
 
 impl SessionManager {
@@ -84,6 +86,7 @@ impl SessionManager {
                 match answer?.await.map_err(|_| SessionError::Closed)? {
                     Ok(_) => report.imported += 1,
                     Err(SessionError::IdTaken) => report.present += 1,
+                    Err(SessionError::AtCap) => report.over_cap += 1,
                     Err(error) => return Err(error),
                 }
             }
@@ -122,6 +125,8 @@ impl SessionManager {
                 report.disowned += 1;
             }
         }
+        // Where a cap ends the oldest, the youngest stay.
+        wanted.sort_by_key(|(id, record, _)| (record.created_at, *id));
         wanted
     }
 

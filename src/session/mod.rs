@@ -19,6 +19,7 @@ pub mod counters;
 pub mod export_file;
 mod follow;
 pub mod id;
+pub mod inspection;
 pub mod keys;
 pub mod lifetime;
 mod live;

@@ -3,6 +3,7 @@
 mod bad_cookies;
 mod cap;
 mod every_store;
+mod exchange;
 mod hot_path;
 mod kill;
 mod redis;

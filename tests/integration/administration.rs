@@ -345,3 +345,75 @@ fn no_public_listener_and_no_health_listener_knows_the_admin_verbs() {
         assert_eq!(TestBrowser::new(gateway.management()).fetch(path).status, 404, "{path}");
     }
 }
+
+#[test]
+fn a_store_at_rest_is_checked_without_being_changed() {
+    let upstream = TestUpstream::start();
+    let gateway = TestGateway::protecting(&upstream);
+    let (ada, mut bob) = (logged_in(&gateway, "ada"), logged_in(&gateway, "bob"));
+    bob.log_out();
+    let error = refused(sessions(&gateway, &["check"]));
+    assert!(error.contains("is in use: stop the gateway first, or look at a copy"), "{error}");
+
+    let (config, store) = (gateway.file("gateway.toml"), gateway.file("sessions"));
+    let (folder, clock) = (gateway.folder(), gateway.clock());
+    gateway.stop();
+    let check = || program().args(["sessions", "check", "-c", text(&config)]).output().unwrap();
+    let healthy = format!(
+        "{}: 1 session\n  live: 1\n  expired: 0\n\
+         the store agrees with its marker: a start would keep 1 session\n",
+        store.display()
+    );
+    assert_eq!(said(check()), healthy);
+    let elsewhere =
+        program().args(["sessions", "check", "--store", text(&store)]).current_dir(&store).output();
+    assert!(said(elsewhere.unwrap()).starts_with("no configuration: the default limits count"));
+
+    let marker = folder.path().join("sessions.marker");
+    let kept = fs::read(&marker).unwrap();
+    fs::remove_file(&marker).unwrap();
+    let output = check();
+    assert_eq!(output.status.code(), Some(1));
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert!(told.contains("the store is not trusted: the marker file beside the store is missing"), "{told}");
+    assert!(told.contains("a start would drop everything in it, and end 1 session"), "{told}");
+
+    fs::write(&marker, kept).unwrap();
+    let gateway = Setup { folder, clock, ..Setup::protecting(&upstream) }.start();
+    assert!(is_in(&mut moved(&ada, &gateway)), "the check has changed nothing");
+}
+
+#[test]
+fn sessions_of_a_stopped_store_move_to_a_fresh_one() {
+    let upstream = TestUpstream::start();
+    let old = TestGateway::protecting(&upstream);
+    let ada = logged_in(&old, "ada");
+    let (config, store, file) = (old.file("gateway.toml"), old.file("sessions"), old.file("kept.jsonl"));
+    let export = || {
+        let arguments = ["sessions", "export", "--store", text(&store), "-c", text(&config), text(&file)];
+        program().args(arguments).output().unwrap()
+    };
+    assert!(refused(export()).contains("is in use: stop the gateway first"));
+    let (folder, clock) = (old.folder(), old.clock());
+    old.stop();
+    assert_eq!(said(export()), format!("exported 1 session to {}\n", file.display()));
+
+    let new = Setup { clock: clock.clone(), ..Setup::protecting(&upstream) }.start();
+    assert_eq!(said(sessions(&new, &["import", text(&file)])), "imported 1 session\n");
+    assert!(is_in(&mut moved(&ada, &new)));
+
+    // The old store, started once more, takes nothing of it back that ends there.
+    let old = Setup { folder, clock, ..Setup::protecting(&upstream) }.start();
+    moved(&ada, &old).submit("/_auth/logout", &[]);
+    let told = said(sessions(&old, &["import", text(&file)]));
+    assert!(told.contains("1: ended at this gateway"), "{told}");
+}
+
+#[test]
+fn an_export_into_a_folder_that_is_not_there_names_the_file() {
+    let upstream = TestUpstream::start();
+    let gateway = TestGateway::protecting(&upstream);
+    let file = gateway.file("absent/kept.jsonl");
+    let error = refused(sessions(&gateway, &["export", text(&file)]));
+    assert!(error.contains(text(&file)) && error.contains("No such file"), "{error}");
+}

@@ -106,9 +106,10 @@ class Folder:
 
 
 class Gateway:
-    """One gateway in a folder of its own; `routes` is the text of its `[[routes]]` tables, `store` the path of its sessions."""
+    """One gateway in a folder of its own; `routes` is the text of its `[[routes]]` tables, `store` the path of its sessions,
+    `session` more lines of its `[session]` table."""
 
-    def __init__(self, folder, routes, users=("alice", "bob"), server="", store="state/sessions"):
+    def __init__(self, folder, routes, users=("alice", "bob"), server="", store="state/sessions", session=""):
         self.folder = pathlib.Path(folder)
         self.port = free_port()
         self.management = free_port()
@@ -122,6 +123,7 @@ listen = ["127.0.0.1:{self.port}"]
 [session]
 secrets = ["file:secret.key"]
 store = {{ type = "sled", path = "{store}" }}
+{session}
 
 [session.cookie]
 secure = false

@@ -31,6 +31,9 @@ pub(super) enum ClientError {
     /// The answer is of another version.
     #[error("the gateway's answer cannot be understood; are both of the same version?")]
     Odd,
+    /// What the gateway sent could not be kept.
+    #[error("cannot keep what the gateway sends: {0}")]
+    Keep(io::Error),
     /// The connection failed.
     #[error("the connection to the gateway failed: {0}")]
     Io(#[from] io::Error),
@@ -107,7 +110,7 @@ impl Client {
                 Err(error) => return Err(error.into()),
             }
             match serde_json::from_slice(&line).map_err(|_| ClientError::Odd)? {
-                Answer::Item(item) => each(item)?,
+                Answer::Item(item) => each(item).map_err(ClientError::Keep)?,
                 Answer::Done(done) => return Ok(done),
                 Answer::Error(refusal) => return Err(refusal.into()),
             }

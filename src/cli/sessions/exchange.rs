@@ -9,7 +9,9 @@ use super::SessionsError;
 use super::client::{Client, ClientError};
 use crate::base::clock::{Clock, SystemClock};
 use crate::gateway::admin::protocol::{Count, ImportCounts, Request, Upload, VERSION, Verb};
-use crate::session::export_file::{self, ExportFileError, ExportWriter};
+use crate::session::StoredId;
+use crate::session::export_file::{self, ExportFileError, ExportWriter, SessionLine};
+use crate::session::record::Record;
 
 /// Why a file could not be written or read.
 #[derive(Debug, thiserror::Error)]
@@ -35,11 +37,19 @@ pub(super) enum ExchangeError {
     },
 }
 
+/// Where the sessions of an export come from.
+pub(super) enum Source {
+    /// A running gateway.
+    Gateway(Client),
+    /// A store at rest.
+    Store(Vec<(StoredId, Record)>),
+}
+
 /// Writes the live sessions to `path`, mode 0600, whole or not at all, and says how many they are.
 ///
 /// # Errors
 /// When the gateway or the file system fails, or there is a file and `force` is not given. What was at `path` stays.
-pub(super) fn export(client: Client, path: &Path, force: bool) -> Result<usize, SessionsError> {
+pub(super) fn export(source: Source, path: &Path, force: bool) -> Result<usize, SessionsError> {
     let io = |cause: io::Error| ExchangeError::Io { path: path.into(), cause };
     let temporary = beside(path, ".new");
     if !force && fs::symlink_metadata(path).is_ok() {
@@ -51,7 +61,7 @@ pub(super) fn export(client: Client, path: &Path, force: bool) -> Result<usize, 
         _ => {}
     }
     let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary).map_err(io)?;
-    let written = write(client, file).and_then(|count| {
+    let written = write(source, file, io).and_then(|count| {
         place(&temporary, path, force).map_err(|error| match error.kind() {
             ErrorKind::AlreadyExists => ExchangeError::Exists(path.into()),
             _ => io(error),
@@ -64,16 +74,34 @@ pub(super) fn export(client: Client, path: &Path, force: bool) -> Result<usize, 
     written
 }
 
-fn write(client: Client, file: File) -> Result<usize, SessionsError> {
-    let mut writer =
-        ExportWriter::new(BufWriter::new(file), SystemClock::default().now()).map_err(ClientError::Io)?;
-    let Count { count } = client.ask(Verb::Export, &mut |session| writer.push(&session))?;
-    let (out, written) = writer.finish().map_err(ClientError::Io)?;
+fn write(
+    source: Source,
+    file: File,
+    io: impl Fn(io::Error) -> ExchangeError,
+) -> Result<usize, SessionsError> {
+    let mut writer = ExportWriter::new(BufWriter::new(file), SystemClock::default().now()).map_err(&io)?;
+    let count = match source {
+        Source::Gateway(client) => {
+            let asked = client.ask(Verb::Export, &mut |session| writer.push(&session));
+            let Count { count } = asked.map_err(|error| match error {
+                ClientError::Keep(error) => io(error).into(),
+                other => SessionsError::from(other),
+            })?;
+            count
+        }
+        Source::Store(records) => {
+            for (id, record) in &records {
+                writer.push(&SessionLine::new(id, record)).map_err(&io)?;
+            }
+            records.len()
+        }
+    };
+    let (out, written) = writer.finish().map_err(&io)?;
     if u64::try_from(count) != Ok(written) {
         return Err(ClientError::Odd.into());
     }
-    let file = out.into_inner().map_err(|error| ClientError::Io(error.into_error()))?;
-    file.sync_all().map_err(ClientError::Io)?;
+    let file = out.into_inner().map_err(|error| io(error.into_error()))?;
+    file.sync_all().map_err(io)?;
     Ok(count)
 }
 
@@ -123,6 +151,7 @@ pub(super) fn write_counts(out: &mut impl Write, counts: &ImportCounts) -> io::R
         (counts.ended, "ended at this gateway, and not brought back"),
         (counts.disowned, "of users who are gone or have a new password"),
         (counts.future, "begun in the future, by the gateway's clock"),
+        (counts.over_cap, "more than `session.max_per_user` allows"),
     ] {
         if count > 0 {
             writeln!(out, "left out {count}: {why}")?;

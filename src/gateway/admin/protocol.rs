@@ -137,6 +137,8 @@ pub struct ImportCounts {
     pub disowned: usize,
     /// Begun in the future, by the gateway's clock.
     pub future: usize,
+    /// More than the cap lets a user have.
+    pub over_cap: usize,
 }
 
 #[cfg(test)]

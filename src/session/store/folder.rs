@@ -70,7 +70,25 @@ const CACHE: u64 = 16 * 1024 * 1024;
 pub(super) struct Folder {
     path: PathBuf,
     /// sled has a lock of its own, but takes it after it has begun to look into its files.
-    _lock: File,
+    _lock: Lock,
+}
+
+/// A lock that is held, and freed by name: a child that another thread starts holds the same open file until it runs its own
+/// program, and would keep a lock that is merely closed.
+pub(in crate::session) struct Lock(File);
+
+impl Lock {
+    /// Takes the lock on `file`.
+    pub(in crate::session) fn take(file: File) -> Result<Self, fs::TryLockError> {
+        file.try_lock()?;
+        Ok(Self(file))
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        let _ = self.0.unlock();
+    }
 }
 
 impl Folder {
@@ -92,8 +110,8 @@ impl Folder {
             .mode(0o600)
             .open(beside(path, ".lock"))
             .map_err(io)?;
-        match lock.try_lock() {
-            Ok(()) => Ok(Self { path: path.into(), _lock: lock }),
+        match Lock::take(lock) {
+            Ok(lock) => Ok(Self { path: path.into(), _lock: lock }),
             Err(fs::TryLockError::WouldBlock) => Err(SledError::InUse { path: path.into() }),
             Err(fs::TryLockError::Error(source)) => Err(io(source)),
         }
@@ -235,7 +253,7 @@ pub(super) fn sync_parent(path: &Path) -> io::Result<()> {
 }
 
 /// The file next to `folder` that is called like it plus `suffix`; a trailing slash in the settings changes nothing.
-pub(super) fn beside(folder: &Path, suffix: &str) -> PathBuf {
+pub(in crate::session) fn beside(folder: &Path, suffix: &str) -> PathBuf {
     let mut name = folder.components().as_path().as_os_str().to_owned();
     name.push(suffix);
     name.into()

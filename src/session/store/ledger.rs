@@ -22,18 +22,18 @@ const ENTRY: usize = 32 + 8;
 const CHECK: usize = 16;
 
 /// See the module doc.
-pub(super) struct Ledger {
+pub(in crate::session) struct Ledger {
     path: PathBuf,
 }
 
 impl Ledger {
     /// The ledger of the store in `folder`.
-    pub(super) fn beside(folder: &Path) -> Self {
+    pub(in crate::session) fn beside(folder: &Path) -> Self {
         Self { path: beside(folder, ".ledger") }
     }
 
     /// Enters `sessions`, durably on return, and gives those of them that stood there before.
-    pub(super) fn exchange(
+    pub(in crate::session) fn exchange(
         &self,
         sessions: &[(StoredId, Timestamp)],
         now: Timestamp,

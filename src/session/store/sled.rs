@@ -352,5 +352,6 @@ fn failed(error: impl ToString) -> StoreError {
     StoreError::Failed(error.to_string())
 }
 
+pub(in crate::session) mod survey;
 #[cfg(test)]
 mod tests;
