@@ -4,7 +4,7 @@
 //! until it has been read again; the loss of the channel moves the epoch, and with that one step the whole table is dropped. What was verified up
 //! to then goes on for the grace, and not longer: by then a revocation elsewhere may be that old.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -16,7 +16,9 @@ use crate::session::id::StoredId;
 use crate::session::store::redis::Link;
 
 /// A session that no read vouches for.
-pub(crate) const UNVERIFIED: u32 = 0;
+pub(crate) const UNVERIFIED: u16 = 0;
+/// The first epoch of every round.
+const FIRST: u16 = 1;
 
 /// How long the answer that there is no such session is kept.
 const ABSENT: Duration = Duration::from_secs(5);
@@ -32,7 +34,8 @@ const ACKNOWLEDGED: u64 = 1;
 pub(crate) struct Coherence {
     pub(crate) link: Link,
     grace: Duration,
-    epoch: AtomicU32,
+    /// Never [`UNVERIFIED`]. Two bytes, because every session carries one.
+    epoch: AtomicU16,
     /// Until when (milliseconds) sessions of the epoch before are believed; 0 while the channel stands.
     grace_until: AtomicU64,
     /// Why the table is not coherent; `None` while it is.
@@ -52,7 +55,7 @@ impl Coherence {
         Self {
             link,
             grace,
-            epoch: AtomicU32::new(1),
+            epoch: AtomicU16::new(FIRST),
             grace_until: AtomicU64::new(0),
             fault: ArcSwapOption::from_pointee("the sessions have not been read yet".to_owned()),
             absent: papaya::HashMap::new(),
@@ -62,12 +65,12 @@ impl Coherence {
         }
     }
 
-    pub(crate) fn epoch(&self) -> u32 {
+    pub(crate) fn epoch(&self) -> u16 {
         self.epoch.load(Ordering::Acquire)
     }
 
     /// Whether a session last read in `verified` may be used at `now` without asking.
-    pub(crate) fn trusts(&self, verified: u32, now: Timestamp) -> bool {
+    pub(crate) fn trusts(&self, verified: u16, now: Timestamp) -> bool {
         let epoch = self.epoch();
         verified == epoch
             || verified != UNVERIFIED
@@ -88,9 +91,16 @@ impl Coherence {
         self.drop_all();
     }
 
+    /// Whether the epochs have come round: what still carries one of the last round must be set to none.
+    pub(crate) fn came_round(&self) -> bool {
+        self.epoch() == FIRST
+    }
+
     /// Drops the whole table in one step.
     pub(crate) fn drop_all(&self) {
-        self.epoch.fetch_add(1, Ordering::AcqRel);
+        let next = |epoch: u16| Some(epoch.checked_add(1).unwrap_or(FIRST));
+        // Only the link's thread moves it, and the closure always has a next one.
+        let _ = self.epoch.fetch_update(Ordering::AcqRel, Ordering::Acquire, next);
         self.absent.pin().clear();
     }
 
@@ -201,6 +211,18 @@ mod tests {
         coherence.connected();
         coherence.lost(NOW, "gone again");
         assert!(!coherence.trusts(verified, NOW));
+    }
+
+    #[test]
+    fn the_epochs_come_round_without_the_one_that_means_none() {
+        let coherence = coherence();
+        for _ in 0..u16::MAX - 1 {
+            coherence.drop_all();
+            assert!(!coherence.came_round() && coherence.epoch() != UNVERIFIED);
+        }
+        coherence.drop_all();
+        assert!(coherence.came_round());
+        assert!(!coherence.trusts(u16::MAX, NOW) && !coherence.trusts(UNVERIFIED, NOW));
     }
 
     #[test]

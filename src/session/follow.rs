@@ -26,7 +26,7 @@ pub(crate) struct TableFollower {
 }
 
 impl Follower for TableFollower {
-    fn epoch(&self) -> u32 {
+    fn epoch(&self) -> u16 {
         self.coherence.epoch()
     }
 
@@ -40,6 +40,7 @@ impl Follower for TableFollower {
 
     fn lost(&self, cause: &str, silence: Duration) {
         self.coherence.lost(self.clock.now().before(silence), cause);
+        self.settle_round();
     }
 
     fn changed(&self, id: &StoredId) {
@@ -51,9 +52,10 @@ impl Follower for TableFollower {
 
     fn all_changed(&self) {
         self.coherence.drop_all();
+        self.settle_round();
     }
 
-    fn apply(&self, epoch: u32, id: StoredId, found: Found) {
+    fn apply(&self, epoch: u16, id: StoredId, found: Found) {
         add_one(&self.shared.counters.store_reads);
         match found {
             Found::Record(record) => self.present(epoch, id, *record),
@@ -85,7 +87,14 @@ impl Follower for TableFollower {
 }
 
 impl TableFollower {
-    fn present(&self, epoch: u32, id: StoredId, mut record: Record) {
+    /// Once in 65 535 losses: no session may carry the number of a connection long gone and pass for verified.
+    fn settle_round(&self) {
+        if self.coherence.came_round() {
+            self.shared.table.all_sessions().iter().for_each(|session| session.set_verified(UNVERIFIED));
+        }
+    }
+
+    fn present(&self, epoch: u16, id: StoredId, mut record: Record) {
         let limits = &self.shared.limits;
         record.absolute_at = record.absolute_at.min(limits.absolute_at(record.created_at));
         let alone = self.coherence.enter_alone();

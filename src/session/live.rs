@@ -1,7 +1,7 @@
 //! One live session, and the account it belongs to, as requests see them. Small on purpose: a million of them stay in memory.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ pub struct LiveSession {
     /// 0 while live, else an [`EndReason`].
     ended: AtomicU8,
     /// The connection over which a shared store vouched for it; unused with a store of our own.
-    verified: AtomicU32,
+    verified: AtomicU16,
 }
 
 impl LiveSession {
@@ -42,7 +42,7 @@ impl LiveSession {
             last_seen_at: AtomicU64::new(record.last_seen_at.as_millis()),
             touched_after: AtomicU32::new(seconds(record.last_seen_at.since(record.created_at))),
             ended: AtomicU8::new(0),
-            verified: AtomicU32::new(0),
+            verified: AtomicU16::new(0),
         }
     }
 
@@ -114,11 +114,11 @@ impl LiveSession {
         self.ended.compare_exchange(0, reason as u8, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 
-    pub(crate) fn verified(&self) -> u32 {
+    pub(crate) fn verified(&self) -> u16 {
         self.verified.load(Ordering::Acquire)
     }
 
-    pub(crate) fn set_verified(&self, epoch: u32) {
+    pub(crate) fn set_verified(&self, epoch: u16) {
         self.verified.store(epoch, Ordering::Release);
     }
 

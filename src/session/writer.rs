@@ -199,7 +199,7 @@ impl Writer {
         }
     }
 
-    fn acknowledge(&mut self, plan: Plan, outcomes: &[Outcome], epoch: Option<u32>) {
+    fn acknowledge(&mut self, plan: Plan, outcomes: &[Outcome], epoch: Option<u16>) {
         if !plan.changes.is_empty() {
             add_one(&self.shared.counters.commits);
             self.shared.counters.touches.fetch_add(plan.touches, Ordering::Relaxed);
@@ -235,7 +235,7 @@ impl Writer {
         }
     }
 
-    fn enter(&self, order: &Order, epoch: Option<u32>) -> Arc<LiveSession> {
+    fn enter(&self, order: &Order, epoch: Option<u16>) -> Arc<LiveSession> {
         let session = self.shared.enter(order.id, &order.record, &order.subject);
         if let (Some(epoch), Some(coherence)) = (epoch, &self.shared.coherence) {
             session.set_verified(epoch);

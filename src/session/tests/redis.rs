@@ -73,7 +73,7 @@ impl Node {
         self.ask(browser).await.session.is_some()
     }
 
-    fn epoch(&self) -> u32 {
+    fn epoch(&self) -> u16 {
         self.manager.shared.coherence.as_ref().map_or(0, |coherence| coherence.epoch())
     }
 

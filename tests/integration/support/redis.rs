@@ -103,7 +103,7 @@ impl Drop for TestRedis {
 fn spawn(port: u16, password: Option<&str>) -> Option<Child> {
     let mut command = Command::new("redis-server");
     command.args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--daemonize", "no"]);
-    command.args(["--dir", "/tmp", "--port", &port.to_string()]);
+    command.args(["--port", &port.to_string(), "--dir"]).arg(std::env::temp_dir());
     if let Some(password) = password {
         command.args(["--requirepass", password]);
     }

@@ -1,7 +1,6 @@
 //! Where the Redis server is: `redis://[user][:password]@host[:port][/database]`, or `redis+unix://` for a socket of this machine.
 
 use std::fmt;
-use std::hash::{Hash, Hasher};
 
 use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion};
 
@@ -72,12 +71,6 @@ impl PartialEq for RedisAddress {
 }
 
 impl Eq for RedisAddress {}
-
-impl Hash for RedisAddress {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.to_string().hash(state);
-    }
-}
 
 #[cfg(test)]
 mod tests {

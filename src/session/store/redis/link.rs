@@ -33,7 +33,7 @@ const NOT_CONNECTED: &str = "there is no connection to the server";
 /// Who learns what the server says. Called on the link's thread; must not block.
 pub(crate) trait Follower: Send + Sync {
     /// The number of the connection: what was read over an earlier one is not trusted.
-    fn epoch(&self) -> u32;
+    fn epoch(&self) -> u16;
     /// The channel stands.
     fn connected(&self);
     /// Every session has been read over this connection.
@@ -45,7 +45,7 @@ pub(crate) trait Follower: Send + Sync {
     /// The server has forgotten everything.
     fn all_changed(&self);
     /// What the server has of a session, read in `epoch`.
-    fn apply(&self, epoch: u32, id: StoredId, found: Found);
+    fn apply(&self, epoch: u16, id: StoredId, found: Found);
     /// Sessions that began at or before `moment` are over.
     fn not_before(&self, moment: Timestamp);
     /// Sessions that are held and have not been read in this epoch.

@@ -53,7 +53,7 @@ impl Channel {
 
 /// What a task of one connection has brought.
 enum Done {
-    Read(u32, Vec<StoredId>, RedisResult<Value>),
+    Read(u16, Vec<StoredId>, RedisResult<Value>),
     Page(RedisResult<Value>),
     NotBefore(RedisResult<Value>),
     Ping(RedisResult<Value>),
