@@ -120,7 +120,7 @@ impl SessionManager {
     /// Another request of a session that [`SessionManager::manage`] found before: judges and marks it alike, and answers whether
     /// it is still live.
     pub fn revisit(&self, session: &Arc<LiveSession>, activity: Activity, now: Timestamp) -> bool {
-        let live = self.shared.over(session, now).is_none() && self.shared.trusts(session, now);
+        let live = self.judge(session, now).is_none() && self.shared.trusts(session, now);
         if live {
             self.mark(session, activity, now);
         }
@@ -130,6 +130,17 @@ impl SessionManager {
     /// How many cookies of our name the request carries, of any content.
     pub fn cookies_of_ours(&self, headers: &HeaderMap, secure: bool) -> usize {
         cookie::values(headers, self.cookies.name(secure).as_bytes()).count()
+    }
+
+    /// Why `session` is over at `now`. One that this request found past a limit is reported to the writer, once.
+    fn judge(&self, session: &Arc<LiveSession>, now: Timestamp) -> Option<EndReason> {
+        let known = session.ended().is_some();
+        let over = self.shared.over(session, now);
+        if over.is_some() && !known {
+            // Only a closed manager has no writer.
+            let _ = self.queue.touches.send(Arc::clone(session));
+        }
+        over
     }
 
     fn mark(&self, session: &Arc<LiveSession>, activity: Activity, now: Timestamp) {
@@ -280,7 +291,7 @@ impl SessionManager {
             let unknown = || Unusable::Refused(Refused::new(Rejection::Unknown, Some(id)));
             return Err(if settled { unknown() } else { Unusable::Unresolved(id) });
         };
-        match self.shared.over(&session, now) {
+        match self.judge(&session, now) {
             None if self.shared.trusts(&session, now) => Ok((presented, session)),
             None => Err(Unusable::Unresolved(id)),
             Some(EndReason::Idle | EndReason::Absolute) => {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use crate::base::clock::Timestamp;
 use crate::base::identity::Subject;
@@ -12,8 +13,11 @@ use crate::session::manager::SessionManager;
 use crate::session::outcome::{CleanReport, SessionDetails, SessionError};
 use crate::session::writer::Command;
 
-/// Sessions the clean-up looks at before it lets others run.
-const CLEAN_BATCH: usize = 1000;
+/// Sessions the clean-up looks at before it lets others run: half a millisecond of work.
+const CLEAN_BATCH: usize = 32;
+/// How long it rests after each batch. On a machine with nothing to spare a request then meets it in one case of a hundred; 1 000
+/// sessions a second is still more than 86 million a day, and an expired session is dead whether it was removed or not.
+const CLEAN_REST: Duration = Duration::from_millis(30);
 
 impl SessionManager {
     /// Removes what has expired, in bounded batches.
@@ -35,7 +39,7 @@ impl SessionManager {
             if last {
                 break;
             }
-            tokio::task::yield_now().await;
+            tokio::time::sleep(CLEAN_REST).await;
         }
         self.shared.table.prune_accounts();
         if let Some(coherence) = &self.shared.coherence {

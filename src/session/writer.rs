@@ -163,7 +163,13 @@ impl Writer {
     fn add_touches(&mut self, plan: &mut Plan, all: bool) {
         let limit = if all || !plan.settled.is_empty() { usize::MAX } else { MAX_TOUCHES };
         for session in self.touches.try_iter().take(limit) {
-            if session.ended().is_none() {
+            // One that a request found past a limit: its record goes now and not with the next clean-up, so that a kill and a
+            // start with the clock set back do not make it live again (S19). A shared store forgets by itself.
+            if matches!(session.ended(), Some(EndReason::Idle | EndReason::Absolute))
+                && self.shared.coherence.is_none()
+            {
+                plan.changes.push(Change::Delete(session.stored_id()));
+            } else if session.ended().is_none() {
                 plan.changes.push(Change::Touch(session.stored_id(), session.last_seen_at()));
                 plan.touches += 1;
                 if self.shared.trail.is_some() {
