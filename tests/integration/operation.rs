@@ -99,3 +99,39 @@ fn a_management_address_that_is_somebodys_file_is_refused_and_the_file_stays() {
     assert!(matches!(started.err(), Some(fluidgate::app::AppError::Management { .. })));
     assert!(users.is_file());
 }
+
+#[test]
+fn the_example_configuration_starts_and_asks_for_a_login() {
+    let upstream = TestUpstream::start();
+    let gateway = TestGateway::protecting(&upstream);
+    // The example with ports of its own; its secret and users lie where it says, as the README has them made.
+    let example = include_str!("../../gateway.toml.example")
+        .replace("127.0.0.1:8080", "127.0.0.1:0")
+        .replace("127.0.0.1:9091", "127.0.0.1:0");
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["secret.key", "users.toml"] {
+        std::fs::copy(gateway.file(name), folder.path().join(name)).unwrap();
+    }
+    let file = folder.path().join("gateway.toml");
+    std::fs::write(&file, example).unwrap();
+    let loaded = fluidgate::config::load(&file).unwrap_or_else(|error| panic!("{error}"));
+    let clock = Arc::new(fluidgate::base::clock::SystemClock::default());
+    let running =
+        fluidgate::app::start(&loaded.config, clock, Arc::new(fluidgate::base::secret::SystemRandom));
+    let running = running.unwrap_or_else(|error| panic!("{error}"));
+    let Some(fluidgate::server::ListenAddress::Tcp(address)) = running.addresses().first() else {
+        panic!("no address")
+    };
+    let host = loaded
+        .config
+        .gateway
+        .routes
+        .iter()
+        .find_map(|route| route.host.clone())
+        .unwrap_or("localhost".into());
+    let mut wire = crate::support::wire::Wire::connect(*address);
+    wire.send(format!("GET / HTTP/1.1\r\nHost: {}\r\nAccept: text/html\r\n\r\n", host.replace("*.", "a.")));
+    let answer = wire.receive().unwrap();
+    assert_eq!((answer.status, answer.location()), (303, "/_auth/login"));
+    assert_eq!(running.stop(), Ended::Clean);
+}
