@@ -41,6 +41,8 @@ pub(crate) struct Order {
     pub(crate) subject: Subject,
     /// The presented session, which ends in the same commit (S27).
     pub(crate) ended: Option<Arc<LiveSession>>,
+    /// It comes from an import, which ends nobody to make room.
+    pub(crate) brought: bool,
     pub(crate) reply: Reply<Arc<LiveSession>>,
 }
 
@@ -352,8 +354,8 @@ impl Plan {
         if let Some(cap) = shared.cap {
             let live = self.live_sessions(&order, replaced, shared);
             match cap.room(&live) {
-                Some(ids) => makes_room = ids,
-                None => return self.refused.push(order.reply),
+                Some(ids) if ids.is_empty() || !order.brought => makes_room = ids,
+                _ => return self.refused.push(order.reply),
             }
         }
         for id in makes_room.iter().copied().chain(replaced) {
