@@ -29,7 +29,7 @@ use crate::gateway::request_id::RequestIdSeed;
 use crate::gateway::worker::{GatewayService, Worker};
 use crate::gateway::{Gateway, GatewayError, Parts};
 use crate::login::{Login, LoginError};
-use crate::observe::access_log::{AccessLog, WorkerLog};
+use crate::observe::access_log::{AccessLog, WorkerLog, ended_within};
 use crate::observe::audit::{AuditLog, AuditThread};
 use crate::proxy::UpstreamPool;
 use crate::server::{self, BindError, ListenAddress, Workers};
@@ -37,6 +37,8 @@ use crate::session::{self, OpenError, OpenReport, SessionManager};
 
 /// How often workers hand their access log lines over.
 const LOG_FLUSH: Duration = Duration::from_millis(200);
+/// How long the end waits for each log's last lines.
+const LAST_LINES: Duration = Duration::from_secs(3);
 
 /// Why the gateway did not start. Nothing was left running.
 #[derive(Debug, thiserror::Error)]
@@ -287,14 +289,22 @@ impl Control {
         }
         self.sessions.close().await;
         if let Some(thread) = self.audit_thread {
-            let _ = tokio::task::spawn_blocking(move || thread.finish()).await;
+            let written = tokio::task::spawn_blocking(move || thread.finish(LAST_LINES)).await;
+            say_what_was_lost("audit", written.unwrap_or(false));
         }
         if let Some(thread) = self.log_thread.filter(|_| ended == Ended::Clean) {
             // Ends when the last worker has let go of the log.
-            let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+            let written = tokio::task::spawn_blocking(move || ended_within(&thread, LAST_LINES)).await;
+            say_what_was_lost("access", written.unwrap_or(false));
         }
         tracing::info!(?ended, "stopped");
         ended
+    }
+}
+
+fn say_what_was_lost(log: &str, written: bool) {
+    if !written {
+        tracing::error!(log, "the last lines of a log are lost: its target takes nothing");
     }
 }
 

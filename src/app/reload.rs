@@ -24,6 +24,10 @@ use crate::session::SessionError;
 /// How often the user file is looked at; a change acts within this.
 const USERS_POLL: Duration = Duration::from_secs(2);
 
+/// A file that was changed is read once it has stayed the same for this long: whoever writes it in place may be in the middle,
+/// and half a file, or an empty one, can be a valid one with fewer users, whose sessions would end for good.
+const SETTLED: Duration = Duration::from_millis(250);
+
 /// Why something new was refused. The old one stays in force.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ReloadError {
@@ -99,8 +103,13 @@ impl Reloader {
 
     /// Reads the user file again if it is another one than last time, and lets go of users who have expired meanwhile.
     async fn look_at_users(&mut self) {
-        if FileMark::of(&self.config.login.users) != self.users_seen {
-            self.users().await;
+        let found = FileMark::of(&self.config.login.users);
+        if found != self.users_seen {
+            tokio::time::sleep(SETTLED).await;
+            // One that is being written is looked at again next time.
+            if FileMark::of(&self.config.login.users) == found {
+                self.users().await;
+            }
         }
         if self.parts.login.expired_between(self.refreshed_at, self.parts.clock.now()) {
             self.refresh_sessions().await;

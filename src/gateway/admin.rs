@@ -172,9 +172,9 @@ impl Admin {
         // A reload in the meantime may have changed somebody's password.
         self.sessions.refresh_subjects(&subject_of).await?;
         tracing::info!(?report, "sessions were imported through the admin socket");
-        let crate::session::ImportReport { imported, present, expired, ended, disowned, future, over_cap } =
+        let crate::session::ImportReport { imported, present, expired, ended, disowned, future, at_cap } =
             report;
-        done(&ImportCounts { imported, present, expired, ended, disowned, future, over_cap })
+        done(&ImportCounts { imported, present, expired, ended, disowned, future, at_cap })
     }
 }
 

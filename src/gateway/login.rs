@@ -120,8 +120,8 @@ async fn grant(
     match call.gateway.sessions.create(subject, presented, origin, call.client.secure, call.now).await {
         Ok(created) => {
             // The directory may have changed while the password was checked: a user removed meanwhile ends here.
-            let present = call.gateway.login.subject_of(subject.identity.user(), call.now);
-            if let Err(error) = call.gateway.sessions.refresh_subject(subject.identity.user(), present).await
+            let present = |user: &str| call.gateway.login.subject_of(user, call.now);
+            if let Err(error) = call.gateway.sessions.refresh_subject(subject.identity.user(), &present).await
             {
                 tracing::error!(request_id = %call.id, %error, "cannot refresh a user's sessions");
             }

@@ -252,6 +252,10 @@ struct State {
 impl State {
     fn read(path: &Path, hashing: HashingSettings) -> Result<Self, LoginError> {
         let refuse = |source| LoginError::Read { path: path.to_owned(), source };
+        // Opening a pipe would wait for somebody to write into it, and a reload with it.
+        if !std::fs::metadata(path).map_err(refuse)?.is_file() {
+            return Err(refuse(std::io::Error::other("not a regular file")));
+        }
         let file = std::fs::File::open(path).map_err(refuse)?;
         let mode = file.metadata().map_err(refuse)?.permissions().mode();
         // Refused: whoever can write the file can be anyone. Only warned of: reading it yields hashes, and a group that

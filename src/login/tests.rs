@@ -179,6 +179,16 @@ fn a_file_that_everyone_may_write_is_refused_and_one_that_everyone_may_read_is_w
     assert!(matches!(bench.login.reload(), Err(LoginError::Writable { .. })));
 }
 
+#[tokio::test]
+async fn a_pipe_in_the_place_of_the_file_is_refused_and_nobody_waits_for_it() {
+    let bench = bench();
+    let file = &bench.dir.path().join("users.toml");
+    std::fs::remove_file(file).unwrap();
+    rustix::fs::mknodat(rustix::fs::CWD, file, rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR, 0)
+        .unwrap();
+    assert!(matches!(bench.login.reload(), Err(LoginError::Read { .. })));
+}
+
 #[test]
 fn a_hash_of_another_cost_is_warned_of_because_its_time_tells() {
     let bench = bench();

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::base::clock::Timestamp;
 
@@ -120,6 +120,19 @@ impl AccessLog {
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }
+}
+
+/// Whether the thread of a log ends within `patience`; it is looked at now and again, since it cannot be waited for with a limit.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a thread cannot be joined with a limit; only at the very end of the process"
+)]
+pub fn ended_within(thread: &JoinHandle<()>, patience: Duration) -> bool {
+    let since = Instant::now();
+    while !thread.is_finished() && since.elapsed() < patience {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    thread.is_finished()
 }
 
 pub(super) fn append(path: &Path) -> io::Result<File> {

@@ -14,7 +14,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::base::clock::{Clock, Timestamp};
-use crate::observe::access_log::{Target, append, json_field};
+use crate::observe::access_log::{Target, append, ended_within, json_field};
 
 /// The audit log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -130,11 +130,11 @@ pub struct AuditThread {
 }
 
 impl AuditThread {
-    /// Writes what waits and ends. Blocks until that is done.
-    pub fn finish(self) {
+    /// Lets it write what waits and end. Blocks until that is done, but no longer than `patience`: a target that nobody reads
+    /// must not keep the process from ending. False when it had to be left.
+    pub fn finish(self, patience: Duration) -> bool {
         let _ = self.stop.send(());
-        // A panic in it has been reported by the thread itself.
-        let _ = self.thread.join();
+        ended_within(&self.thread, patience)
     }
 }
 
@@ -155,8 +155,7 @@ impl AuditLog {
     fn start(sink: Box<dyn Write + Send>, clock: Arc<dyn Clock>) -> io::Result<(Arc<Self>, AuditThread)> {
         let (log, queue) = Self::queue(WAITING);
         let (stop, stopped) = channel();
-        let writer =
-            AuditWriter { sink, clock, queue, gaps: Arc::clone(&log.gaps), buffer: Vec::new(), lines: 0 };
+        let writer = AuditWriter::new(sink, clock, queue, Arc::clone(&log.gaps));
         let thread =
             std::thread::Builder::new().name("audit-log".into()).spawn(move || writer.run(&stopped))?;
         Ok((Arc::new(log), AuditThread { stop, thread }))
@@ -208,9 +207,22 @@ struct AuditWriter {
     buffer: Vec<u8>,
     /// Events in the buffer.
     lines: u64,
+    /// What the buffer tells of gaps: dropped and limited.
+    telling: (u64, u64),
+    /// The last writing broke off in the middle of a line.
+    torn: bool,
 }
 
 impl AuditWriter {
+    fn new(
+        sink: Box<dyn Write + Send>,
+        clock: Arc<dyn Clock>,
+        queue: Receiver<Event>,
+        gaps: Arc<Gaps>,
+    ) -> Self {
+        Self { sink, clock, queue, gaps, buffer: Vec::new(), lines: 0, telling: (0, 0), torn: false }
+    }
+
     fn run(mut self, stopped: &Receiver<()>) {
         let mut said = Instant::now();
         loop {
@@ -242,6 +254,7 @@ impl AuditWriter {
         };
         let dropped = since(&gaps.dropped, &gaps.told_dropped);
         let limited = since(&gaps.limited, &gaps.told_limited);
+        self.telling = (self.telling.0 + dropped, self.telling.1 + limited);
         for (reason, count) in [("queue_full", dropped), ("rate_limit", limited)] {
             if count > 0 {
                 let at = self.clock.now();
@@ -257,12 +270,37 @@ impl AuditWriter {
         if self.buffer.is_empty() {
             return;
         }
-        if let Err(error) = self.sink.write_all(&self.buffer).and_then(|()| self.sink.flush()) {
+        if let Err(error) = self.write_out() {
             self.gaps.dropped.fetch_add(self.lines, Ordering::Relaxed);
+            // What was to be told of gaps has not been told: the next line that can be written says it.
+            self.gaps.told_dropped.fetch_sub(self.telling.0, Ordering::Relaxed);
+            self.gaps.told_limited.fetch_sub(self.telling.1, Ordering::Relaxed);
             tracing::warn!(%error, "cannot write the audit log");
         }
         self.buffer.clear();
         self.lines = 0;
+        self.telling = (0, 0);
+    }
+
+    /// Writes the buffer. A line that was torn by an error before is ended first, so that it spoils no other.
+    fn write_out(&mut self) -> io::Result<()> {
+        if self.torn {
+            self.sink.write_all(b"\n")?;
+            self.torn = false;
+        }
+        let mut rest = self.buffer.as_slice();
+        while !rest.is_empty() {
+            let written = match self.sink.write(rest) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => written,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
+            };
+            let (done, left) = rest.split_at_checked(written).unwrap_or((rest, &[]));
+            self.torn = done.last() != Some(&b'\n');
+            rest = left;
+        }
+        self.sink.flush()
     }
 }
 

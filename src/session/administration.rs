@@ -32,8 +32,8 @@ pub struct ImportReport {
     pub disowned: usize,
     /// Begun in the future, as this clock sees it.
     pub future: usize,
-    /// More than the cap lets a user have.
-    pub over_cap: usize,
+    /// More than the cap lets their user have. An import ends nobody to make room; of those it brings, the newest come first.
+    pub at_cap: usize,
 }
 
 impl SessionManager {
@@ -75,7 +75,8 @@ impl SessionManager {
         now: Timestamp,
     ) -> Result<ImportReport, SessionError> {
         let mut report = ImportReport::default();
-        let wanted = self.admissible(records, subject_of, now, &mut report);
+        let mut wanted = self.admissible(records, subject_of, now, &mut report);
+        wanted.sort_by_key(|(_, record, _)| std::cmp::Reverse(record.created_at));
         let entering = wanted.iter().map(|(id, record, _)| (*id, record.absolute_at)).collect();
         let known = self.ask(|reply| Command::Exchange(entering, now, reply)).await?;
         let known = known.ok_or(SessionError::NoImport)?;
@@ -86,7 +87,7 @@ impl SessionManager {
                 match answer?.await.map_err(|_| SessionError::Closed)? {
                     Ok(_) => report.imported += 1,
                     Err(SessionError::IdTaken) => report.present += 1,
-                    Err(SessionError::AtCap) => report.over_cap += 1,
+                    Err(SessionError::AtCap) => report.at_cap += 1,
                     Err(error) => return Err(error),
                 }
             }
@@ -132,7 +133,14 @@ impl SessionManager {
 
     fn order(&self, (id, record, subject): (StoredId, Record, Subject)) -> Result<Answer, SessionError> {
         let (reply, answer) = oneshot::channel();
-        self.send(Command::Create(Box::new(Order { id, record, subject, ended: None, reply })))?;
+        self.send(Command::Create(Box::new(Order {
+            id,
+            record,
+            subject,
+            ended: None,
+            brought: true,
+            reply,
+        })))?;
         Ok(answer)
     }
 }

@@ -217,6 +217,16 @@ impl Account {
         sessions.retired
     }
 
+    /// Asks the directory and keeps what it says; gives the credential. One at a time: a login that asked before a reload must
+    /// not store after it what the user was before.
+    pub(crate) fn refresh(&self, subject_of: &dyn Fn(&str) -> Option<Subject>) -> Option<[u8; 16]> {
+        let _one_at_a_time = self.lock();
+        let subject = subject_of(&self.user);
+        let credential = subject.as_ref().map(|subject| subject.credential);
+        self.subject.store(subject.map(Arc::new));
+        credential
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, Sessions> {
         // Nothing inside the critical sections can leave the list half changed.
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)

@@ -182,8 +182,11 @@ impl SessionManager {
             origin,
         };
         let (id, subject, ended) = (token.stored_id(), subject.clone(), ended.cloned());
-        let session =
-            self.ask(|reply| Command::Create(Box::new(Order { id, record, subject, ended, reply }))).await?;
+        let session = self
+            .ask(|reply| {
+                Command::Create(Box::new(Order { id, record, subject, ended, brought: false, reply }))
+            })
+            .await?;
         Ok(Created { set_cookie: self.cookies.issue(&token, absolute_at.since(now), secure), session })
     }
 

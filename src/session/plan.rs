@@ -42,8 +42,8 @@ impl Plan {
         if let Some(cap) = shared.cap {
             let live = self.live_sessions(&order, replaced, shared);
             match cap.room(&live) {
-                Some(ids) => makes_room = ids,
-                None => return self.refused.push(order.reply),
+                Some(ids) if ids.is_empty() || !order.brought => makes_room = ids,
+                _ => return self.refused.push(order.reply),
             }
         }
         for id in makes_room.iter().copied().chain(replaced) {

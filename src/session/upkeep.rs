@@ -132,20 +132,21 @@ impl SessionManager {
         subject_of: &dyn Fn(&str) -> Option<Subject>,
     ) -> impl Future<Output = Result<usize, SessionError>> + Send + use<'_> {
         let accounts = self.shared.table.all_accounts();
-        let ids = accounts
-            .iter()
-            .flat_map(|account| self.refresh(&account.user, subject_of(&account.user)))
-            .collect();
+        let ids = accounts.iter().flat_map(|account| self.refresh(&account.user, subject_of)).collect();
         self.forget_all(ids)
     }
 
-    /// The same for one user. A login calls it after `create` with what the directory says by then, which closes the gap
-    /// between checking a password and a reload that changed it.
+    /// The same for one user. A login calls it after `create`, which closes the gap between checking a password and a reload
+    /// that changed it.
     ///
     /// # Errors
     /// As [`SessionManager::destroy`].
-    pub async fn refresh_subject(&self, user: &str, subject: Option<Subject>) -> Result<usize, SessionError> {
-        let ids = self.refresh(user, subject);
+    pub async fn refresh_subject(
+        &self,
+        user: &str,
+        subject_of: &dyn Fn(&str) -> Option<Subject>,
+    ) -> Result<usize, SessionError> {
+        let ids = self.refresh(user, subject_of);
         self.forget_all(ids).await
     }
 
@@ -164,13 +165,12 @@ impl SessionManager {
         ids
     }
 
-    fn refresh(&self, user: &str, subject: Option<Subject>) -> Vec<StoredId> {
+    fn refresh(&self, user: &str, subject_of: &dyn Fn(&str) -> Option<Subject>) -> Vec<StoredId> {
         let Some(account) = self.shared.table.known_account(user) else { return Vec::new() };
-        let (credential, reason) = match &subject {
-            Some(subject) => (Some(subject.credential), EndReason::CredentialChange),
+        let (credential, reason) = match account.refresh(subject_of) {
+            Some(credential) => (Some(credential), EndReason::CredentialChange),
             None => (None, EndReason::UserGone),
         };
-        account.subject.store(subject.map(Arc::new));
         let sessions = account.sessions();
         let ended = sessions.iter().filter(|session| Some(session.credential()) != credential.as_ref());
         ended.filter(|session| self.shared.end(session, reason)).map(|session| session.stored_id()).collect()

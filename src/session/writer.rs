@@ -42,6 +42,8 @@ pub(crate) struct Order {
     pub(crate) subject: Subject,
     /// The presented session, which ends in the same commit (S27).
     pub(crate) ended: Option<Arc<LiveSession>>,
+    /// It comes from an import, which ends nobody to make room.
+    pub(crate) brought: bool,
     pub(crate) reply: Reply<Arc<LiveSession>>,
 }
 

@@ -110,6 +110,26 @@ fn a_changed_user_file_is_noticed_without_a_signal() {
 }
 
 #[test]
+fn a_user_file_that_is_being_written_is_not_read_before_it_is_whole() {
+    let gateway = TestGateway::protecting(&TestUpstream::start());
+    let mut ada = gateway.browser();
+    ada.log_in("ada");
+    let mut whole = String::new();
+    gateway.change_users(|users| {
+        whole = users.to_owned();
+        users.to_owned()
+    });
+    // More than one look at the file falls into this.
+    let since = Instant::now();
+    while since.elapsed() < Duration::from_secs(5) {
+        gateway.change_users(|_| String::new());
+        gateway.change_users(|_| without(&whole, "ada"));
+    }
+    gateway.change_users(|_| whole.clone());
+    assert_eq!(ada.fetch("/").status, 200);
+}
+
+#[test]
 fn a_user_whose_time_is_over_loses_their_sessions_without_a_reload() {
     let gateway = TestGateway::protecting(&TestUpstream::start());
     let (mut ada, mut bob) = (gateway.browser(), gateway.browser());

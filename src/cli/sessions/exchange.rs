@@ -151,7 +151,7 @@ pub(super) fn write_counts(out: &mut impl Write, counts: &ImportCounts) -> io::R
         (counts.ended, "ended at this gateway, and not brought back"),
         (counts.disowned, "of users who are gone or have a new password"),
         (counts.future, "begun in the future, by the gateway's clock"),
-        (counts.over_cap, "more than `session.max_per_user` allows"),
+        (counts.at_cap, "more than `session.max_per_user` lets their user have"),
     ] {
         if count > 0 {
             writeln!(out, "left out {count}: {why}")?;

@@ -137,8 +137,9 @@ pub struct ImportCounts {
     pub disowned: usize,
     /// Begun in the future, by the gateway's clock.
     pub future: usize,
-    /// More than the cap lets a user have.
-    pub over_cap: usize,
+    /// More than the cap lets their user have.
+    #[serde(default)]
+    pub at_cap: usize,
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::base::clock::ManualClock;
 
+const PATIENCE: Duration = Duration::from_secs(60);
 const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_123);
 
 /// A target that can be read back.
@@ -27,7 +28,7 @@ fn lines(act: impl FnOnce(&AuditLog)) -> Vec<serde_json::Value> {
     let shelf = Shelf::default();
     let (log, thread) = AuditLog::start(Box::new(shelf.clone()), Arc::new(ManualClock::new(NOW))).unwrap();
     act(&log);
-    thread.finish();
+    assert!(thread.finish(PATIENCE));
     let text = String::from_utf8(shelf.0.lock().unwrap().clone()).unwrap();
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
@@ -69,14 +70,8 @@ fn a_full_queue_drops_counts_and_never_waits() {
     }
     assert_eq!(log.dropped(), 3);
     let shelf = Shelf::default();
-    let mut writer = AuditWriter {
-        sink: Box::new(shelf.clone()),
-        clock: Arc::new(ManualClock::new(NOW)),
-        queue,
-        gaps: Arc::clone(&log.gaps),
-        buffer: Vec::new(),
-        lines: 0,
-    };
+    let (clock, gaps) = (Arc::new(ManualClock::new(NOW)), Arc::clone(&log.gaps));
+    let mut writer = AuditWriter::new(Box::new(shelf.clone()), clock, queue, gaps);
     writer.say_gaps();
     writer.write();
     let text = String::from_utf8(shelf.0.lock().unwrap().clone()).unwrap();
@@ -96,10 +91,61 @@ fn a_target_that_cannot_be_written_costs_lines_and_nothing_else() {
     }
     let (log, thread) = AuditLog::start(Box::new(Broken), Arc::new(ManualClock::new(NOW))).unwrap();
     log.note(Event::new(NOW, "session_created"));
-    thread.finish();
+    assert!(thread.finish(PATIENCE));
     assert_eq!(log.dropped(), 1);
     log.note(Event::new(NOW, "session_created"));
     assert_eq!(log.dropped(), 2, "after the end, too");
+}
+
+#[test]
+fn a_disk_that_was_full_tears_one_line_and_hides_no_gap() {
+    /// Takes ten bytes, then nothing, until there is room again.
+    struct Full(Shelf, Arc<Mutex<usize>>);
+    impl Write for Full {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let mut room = self.1.lock().unwrap();
+            let fits = bytes.len().min(*room);
+            *room -= fits;
+            if fits == 0 { Err(io::Error::other("disk full")) } else { self.0.write(&bytes[..fits]) }
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let (log, queue) = AuditLog::queue(1);
+    let (shelf, room) = (Shelf::default(), Arc::new(Mutex::new(10)));
+    let sink = Box::new(Full(shelf.clone(), Arc::clone(&room)));
+    let mut writer = AuditWriter::new(sink, Arc::new(ManualClock::new(NOW)), queue, Arc::clone(&log.gaps));
+    log.note(Event::new(NOW, "session_created"));
+    log.note(Event::new(NOW, "session_created"));
+    writer.say_gaps();
+    writer.write();
+    *room.lock().unwrap() = usize::MAX;
+    writer.say_gaps();
+    writer.write();
+    let text = String::from_utf8(shelf.0.lock().unwrap().clone()).unwrap();
+    let lines: Vec<_> = text.lines().collect();
+    assert_eq!((lines.len(), lines[0].len()), (2, 10), "{text}");
+    let told: serde_json::Value = serde_json::from_str(lines[1]).unwrap();
+    assert_eq!((&told["event"], &told["count"]), (&"left_out".into(), &1.into()));
+}
+
+#[test]
+fn a_target_that_nobody_reads_does_not_keep_the_process_from_ending() {
+    struct Stuck(std::sync::mpsc::Receiver<()>);
+    impl Write for Stuck {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let _ = self.0.recv();
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let (_read, stuck) = channel();
+    let (log, thread) = AuditLog::start(Box::new(Stuck(stuck)), Arc::new(ManualClock::new(NOW))).unwrap();
+    log.note(Event::new(NOW, "session_created"));
+    assert!(!thread.finish(Duration::from_millis(300)));
 }
 
 #[test]

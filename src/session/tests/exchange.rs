@@ -55,10 +55,38 @@ async fn every_session_of_an_import_is_judged_and_counted() {
         (id(5), record("ada", START + Duration::from_millis(1))),
     ];
     let report = manager.import(brought, &some, START).await.unwrap();
-    let expected =
-        ImportReport { imported: 1, present: 1, expired: 1, ended: 0, disowned: 2, future: 1, over_cap: 0 };
+    let expected = ImportReport {
+        imported: 1,
+        present: 1,
+        expired: 1,
+        disowned: 2,
+        future: 1,
+        ..ImportReport::default()
+    };
     assert_eq!(report, expected);
     assert_eq!(manager.live(), 1);
+}
+
+#[tokio::test]
+async fn an_import_at_the_cap_ends_nobody_brings_the_newest_and_goes_on() {
+    for at_limit in [AtLimit::EndOldest, AtLimit::Refuse] {
+        let folder = tempfile::tempdir().unwrap();
+        let store = StoreSettings::Sled { path: folder.path().join("sessions") };
+        let settings = Settings { cap: Some(Cap { max_per_user: 2, at_limit }), ..settings(store) };
+        let clock = Arc::new(ManualClock::new(START));
+        let (manager, _) = SessionManager::open(&settings, clock, Arc::new(SystemRandom), everybody).unwrap();
+        let here =
+            manager.create(&subject("ada"), None, Origin::default(), true, START).await.unwrap().session;
+        let at = |n: u64| START.before(Duration::from_secs(100 - n));
+        let mut brought: Vec<_> = (1..=4).map(|n| (id(n), record("ada", at(n.into())))).collect();
+        brought.push((id(9), record("zoe", at(0))));
+        let report = manager.import(brought, &some, START).await.unwrap();
+        assert_eq!(report, ImportReport { imported: 2, at_cap: 3, ..ImportReport::default() });
+        assert!(here.is_live(START), "{at_limit:?}");
+        let present: Vec<_> = [1, 2, 3, 4, 9].map(|n| manager.get(&id(n), START).is_some()).into();
+        assert_eq!(present, [false, false, false, true, true], "{at_limit:?}");
+        manager.close().await;
+    }
 }
 
 #[tokio::test]
@@ -111,6 +139,6 @@ async fn an_import_keeps_to_the_cap() {
     let (manager, _) = SessionManager::open(&settings, clock, Arc::new(SystemRandom), everybody).unwrap();
     let brought = (1..=3).map(|n| (id(n), record("ada", START))).collect();
     let report = manager.import(brought, &some, START).await.unwrap();
-    assert_eq!((report.imported, report.over_cap), (2, 1));
+    assert_eq!((report.imported, report.at_cap), (2, 1));
     assert_eq!(manager.sessions_of("ada", START).len(), 2);
 }

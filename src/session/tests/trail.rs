@@ -60,7 +60,7 @@ impl Told {
     /// Ends everything and gives the events, each as its name and reason, and the lines.
     async fn end(self) -> (Vec<String>, Vec<serde_json::Value>) {
         self.manager.close().await;
-        self.thread.finish();
+        assert!(self.thread.finish(Duration::from_secs(60)));
         let text = std::fs::read_to_string(self.folder.path().join("audit.log")).unwrap();
         for cookie in &self.cookies {
             let parts = cookie.split(['=', '.']).filter(|part| part.len() > 20);

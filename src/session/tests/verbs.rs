@@ -250,8 +250,49 @@ async fn a_login_that_overtook_a_reload_can_be_checked_afterwards() {
     let rig = Rig::new();
     let stale = rig.log_in("ada").await;
     let now_known = Subject { credential: [9; 16], ..subject("ada") };
-    assert_eq!(rig.manager.refresh_subject("ada", Some(now_known)).await.unwrap(), 1);
+    let present = |_: &str| Some(now_known.clone());
+    assert_eq!(rig.manager.refresh_subject("ada", &present).await.unwrap(), 1);
     assert!(!rig.is_in(&stale));
+}
+
+#[tokio::test]
+async fn a_login_that_asked_before_a_reload_never_brings_back_who_the_user_was() {
+    let rig = Rig::new();
+    let browser = rig.log_in("ada").await;
+    let (asked, go_on) = (std::sync::Barrier::new(2), std::sync::Barrier::new(2));
+    let named = |name: &str| {
+        let identity = crate::base::identity::Identity::new("ada", Some(name), None, &[]);
+        Some(Subject { identity: Arc::new(identity), ..subject("ada") })
+    };
+    std::thread::scope(|scope| {
+        let login = scope.spawn(|| {
+            let slow = |_: &str| {
+                let before = named("Before");
+                asked.wait();
+                go_on.wait();
+                before
+            };
+            resolved(rig.manager.refresh_subject("ada", &slow))
+        });
+        asked.wait();
+        let (asks, reload_asks) = std::sync::mpsc::channel();
+        let manager = &rig.manager;
+        let reload = scope.spawn(move || {
+            resolved(manager.refresh_subjects(&|_| {
+                let _ = asks.send(());
+                named("After")
+            }))
+        });
+        // It would ask at once if it did not have to wait for the login.
+        assert!(reload_asks.recv_timeout(Duration::from_millis(200)).is_err());
+        go_on.wait();
+        assert_eq!((login.join().unwrap(), reload.join().unwrap()), (0, 0));
+    });
+    assert_eq!(rig.ask(&browser).session.unwrap().identity().unwrap().name(), Some("After"));
+}
+
+fn resolved(changed: impl Future<Output = Result<usize, SessionError>>) -> usize {
+    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(changed).unwrap()
 }
 
 #[tokio::test]
