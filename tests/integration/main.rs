@@ -18,6 +18,7 @@ mod bad_cookies;
 mod cookie_lifetime;
 mod forwarding;
 mod identity_headers;
+mod kept_connection;
 mod login;
 mod logout;
 mod messages;

@@ -1,0 +1,121 @@
+//! Many requests on one connection, which remembers its last cookie: each is judged by what holds at its own moment.
+
+use std::time::Duration;
+
+use crate::support::browser::TestBrowser;
+use crate::support::gateway::{Setup, TestGateway};
+use crate::support::upstream::TestUpstream;
+use crate::support::wire::Wire;
+
+const IDLE: Duration = Duration::from_secs(7200);
+
+/// One connection, and what is asked on it.
+struct Kept<'a> {
+    wire: Wire,
+    gateway: &'a TestGateway,
+    upstream: &'a TestUpstream,
+}
+
+impl<'a> Kept<'a> {
+    fn new(gateway: &'a TestGateway, upstream: &'a TestUpstream) -> Self {
+        Self { wire: gateway.wire(), gateway, upstream }
+    }
+
+    /// Who the upstream sees, and its Cookie field; the status when it sees nobody.
+    fn ask(&mut self, fields: &[&str]) -> Result<(String, Option<String>), u16> {
+        let fields: String = fields.iter().map(|field| format!("{field}\r\n")).collect();
+        self.wire.send(format!("GET / HTTP/1.1\r\nHost: {}\r\n{fields}\r\n", self.gateway.address()));
+        match self.wire.receive().unwrap().status {
+            200 => {
+                let seen = self.upstream.next();
+                let cookie = seen.header("cookie").map(str::to_owned);
+                Ok((seen.header("remote-user").unwrap_or_default().to_owned(), cookie))
+            }
+            status => Err(status),
+        }
+    }
+
+    fn user(&mut self, fields: &[&str]) -> Result<String, u16> {
+        self.ask(fields).map(|(user, _)| user)
+    }
+}
+
+fn signed_in(gateway: &TestGateway, user: &str) -> (TestBrowser, String) {
+    let mut browser = gateway.browser();
+    browser.log_in(user);
+    let (name, value) = browser.session_cookie().unwrap();
+    (browser, format!("Cookie: {name}={value}"))
+}
+
+fn is(user: &str) -> Result<String, u16> {
+    Ok(user.to_owned())
+}
+
+#[test]
+fn a_logout_elsewhere_a_limit_and_a_removed_user_count_on_the_next_request() {
+    let upstream = TestUpstream::start();
+    let gateway = TestGateway::protecting(&upstream);
+    let ((mut ada, adas), (_bob, bobs), (_, late)) =
+        (signed_in(&gateway, "ada"), signed_in(&gateway, "bob"), signed_in(&gateway, "ada"));
+    let mut kept: Vec<_> = (0..3).map(|_| Kept::new(&gateway, &upstream)).collect();
+    for (kept, (cookie, user)) in kept.iter_mut().zip([(&adas, "ada"), (&bobs, "bob"), (&late, "ada")]) {
+        assert_eq!((kept.user(&[cookie]), kept.user(&[cookie])), (is(user), is(user)));
+    }
+    ada.log_out();
+    assert_eq!(kept[0].user(&[&adas]), Err(401), "logged out");
+    gateway.change_users(|users| users.replace("[users.bob]", "[users.rob]"));
+    assert!(gateway.reload());
+    assert_eq!(kept[1].user(&[&bobs]), Err(401), "removed");
+    gateway.advance(IDLE);
+    assert_eq!(kept[2].user(&[&late]), Err(401), "idle");
+    assert_eq!(kept[2].user(&[&late]), Err(401), "for good");
+}
+
+#[test]
+fn requests_of_a_remembered_cookie_are_activity_and_see_the_user_as_they_are_now() {
+    let upstream = TestUpstream::start();
+    let routes =
+        format!("[[routes]]\nupstream = [\"{}\"]\naccess = {{ groups = [\"staff\"] }}\n", upstream.url());
+    let gateway = Setup::routes(routes).start();
+    let (_, adas) = signed_in(&gateway, "ada");
+    let mut kept = Kept::new(&gateway, &upstream);
+    for _ in 0..3 {
+        assert_eq!(kept.user(&[&adas]), is("ada"));
+        gateway.advance(IDLE - Duration::from_secs(1));
+    }
+    gateway.change_users(|users| users.replace("[\"staff\", \"wiki\"]", "[\"wiki\"]"));
+    assert!(gateway.reload());
+    assert_eq!(kept.user(&[&adas]), Err(403));
+}
+
+#[test]
+fn another_cookie_none_and_two_are_told_apart_in_any_order() {
+    let upstream = TestUpstream::start();
+    let gateway = TestGateway::protecting(&upstream);
+    let ((_, adas), (_, bobs)) = (signed_in(&gateway, "ada"), signed_in(&gateway, "bob"));
+    let mut kept = Kept::new(&gateway, &upstream);
+    let seen = |user: &str, cookie: Option<&str>| Ok((user.to_owned(), cookie.map(str::to_owned)));
+    for _ in 0..2 {
+        assert_eq!(kept.ask(&[&adas]), seen("ada", None));
+        assert_eq!(kept.ask(&[&bobs]), seen("bob", None));
+        assert_eq!(kept.ask(&[]), Err(401));
+        assert_eq!(kept.ask(&[&format!("{adas}; theme=dark")]), seen("ada", Some("theme=dark")));
+        assert_eq!(kept.ask(&[&format!("{adas}; theme=dark")]), seen("ada", Some("theme=dark")));
+        assert_eq!(kept.ask(&[&format!("{adas}; theme=light")]), seen("ada", Some("theme=light")));
+        assert_eq!(kept.ask(&[&adas, "Cookie: theme=dark"]), seen("ada", Some("theme=dark")));
+        assert_eq!(kept.ask(&[&adas, &bobs]), Err(401), "two sessions are none");
+        assert_eq!(kept.ask(&[&adas, "Connection: cookie"]), seen("ada", None));
+    }
+}
+
+#[test]
+fn a_cookie_of_one_scheme_is_not_remembered_for_the_other() {
+    let upstream = TestUpstream::start();
+    let gateway = Setup::protecting(&upstream).server("trusted_proxies = [\"127.0.0.1/32\"]\n").start();
+    let (_, plain) = signed_in(&gateway, "ada");
+    let mut kept = Kept::new(&gateway, &upstream);
+    for _ in 0..2 {
+        assert_eq!(kept.user(&[&plain]), is("ada"));
+        assert_eq!(kept.user(&[&plain, "X-Forwarded-Proto: https"]), Err(401));
+    }
+}
