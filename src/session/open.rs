@@ -224,6 +224,10 @@ fn load(
         }
         over.push(Change::Delete(id));
     })?;
+    if loaded.dropped.is_some() {
+        shared.table.all_sessions().iter().for_each(|session| shared.table.remove(session));
+        (report, over) = (OpenReport::default(), Vec::new());
+    }
     for changes in over.chunks(BATCH) {
         store.commit(changes)?;
     }

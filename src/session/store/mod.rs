@@ -82,7 +82,8 @@ pub enum StoreError {
 
 /// A place that keeps records. One thread owns it.
 pub trait SessionStore: Send {
-    /// Hands every readable record over and sets the others aside.
+    /// Hands every readable record over and sets the others aside. When the answer says `dropped`, the store is found to be not
+    /// what was last written: what was handed over until then must be let go.
     ///
     /// # Errors
     /// When the store cannot be read at all.

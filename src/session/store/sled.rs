@@ -170,17 +170,15 @@ impl SledStore {
 
 impl SessionStore for SledStore {
     fn load(&mut self, each: &mut dyn FnMut(StoredId, Record)) -> Result<Loaded, StoreError> {
-        let distrust = self.guarded(|_, open| {
-            if open.distrust.is_none() && !open.survey()?.same_records(&open.summary) {
-                open.distrust = Some(Distrust::RecordsLost);
-            }
-            Ok(open.distrust)
-        })?;
-        if let Some(distrust) = distrust {
-            self.begin_anew()?;
-            return Ok(Loaded { dropped: Some(distrust), ..Loaded::default() });
+        let distrust = self.guarded(|_, open| Ok(open.distrust))?;
+        // One walk both hands over and counts: a million records are read once.
+        if distrust.is_none()
+            && let Some(loaded) = self.guarded(|_, open| open.hand_over(each))?
+        {
+            return Ok(loaded);
         }
-        self.guarded(|_, open| open.hand_over(each))
+        self.begin_anew()?;
+        Ok(Loaded { dropped: Some(distrust.unwrap_or(Distrust::RecordsLost)), ..Loaded::default() })
     }
 
     fn commit(&mut self, changes: &[Change]) -> Result<Vec<Outcome>, StoreError> {
@@ -239,13 +237,14 @@ impl Open {
         Ok(found)
     }
 
-    /// Hands over what can be read, sets the rest aside.
-    fn hand_over(&mut self, each: &mut dyn FnMut(StoredId, Record)) -> Result<Loaded, StoreError> {
-        let mut loaded = Loaded::default();
+    /// Hands over what can be read, sets the rest aside; `None` when the records are not those that were last counted.
+    fn hand_over(&mut self, each: &mut dyn FnMut(StoredId, Record)) -> Result<Option<Loaded>, StoreError> {
+        let (mut loaded, mut found) = (Loaded::default(), Summary::default());
         let mut unreadable = Vec::new();
         for row in self.db.iter() {
             let (key, value) = row.map_err(failed)?;
             let Some(id) = session_key(&key) else { continue };
+            found.add(&id);
             match Record::decode(&value) {
                 Ok(record) => {
                     loaded.records += 1;
@@ -253,6 +252,9 @@ impl Open {
                 }
                 Err(_) => unreadable.push((id, value)),
             }
+        }
+        if !found.same_records(&self.summary) {
+            return Ok(None);
         }
         loaded.quarantined = unreadable.len();
         if !unreadable.is_empty() {
@@ -266,7 +268,7 @@ impl Open {
             }
             self.write(batch, summary)?;
         }
-        Ok(loaded)
+        Ok(Some(loaded))
     }
 
     /// One atomic batch with its summary, on the disk when this returns.
