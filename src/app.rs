@@ -29,7 +29,7 @@ use crate::gateway::request_id::RequestIdSeed;
 use crate::gateway::worker::{GatewayService, Worker};
 use crate::gateway::{Gateway, GatewayError, Parts};
 use crate::login::{Login, LoginError};
-use crate::observe::access_log::{AccessLog, WorkerLog, ended_within};
+use crate::observe::access_log::{AccessLog, LogThread, WorkerLog};
 use crate::observe::audit::{AuditLog, AuditThread};
 use crate::proxy::UpstreamPool;
 use crate::server::{self, BindError, ListenAddress, Workers};
@@ -243,7 +243,7 @@ struct Control {
     management: Option<ManagementListener>,
     admin: Option<(AdminSocket, Admin)>,
     workers: Workers,
-    log_thread: Option<JoinHandle<()>>,
+    log_thread: Option<LogThread>,
     audit_thread: Option<AuditThread>,
     grace: Duration,
 }
@@ -294,7 +294,7 @@ impl Control {
         }
         if let Some(thread) = self.log_thread.filter(|_| ended == Ended::Clean) {
             // Ends when the last worker has let go of the log.
-            let written = tokio::task::spawn_blocking(move || ended_within(&thread, LAST_LINES)).await;
+            let written = tokio::task::spawn_blocking(move || thread.ended_within(LAST_LINES)).await;
             say_what_was_lost("access", written.unwrap_or(false));
         }
         tracing::info!(?ended, "stopped");

@@ -4,15 +4,15 @@
 //! dropped and counted. Cookies, tokens, credentials and query strings are never logged.
 
 use std::cell::RefCell;
+use std::convert::Infallible;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, channel, sync_channel};
+use std::time::Duration;
 
 use crate::base::clock::Timestamp;
 
@@ -98,14 +98,14 @@ impl AccessLog {
     ///
     /// # Errors
     /// When the file cannot be opened or the thread not be started.
-    pub fn open(settings: &Settings) -> io::Result<Option<(Arc<Self>, JoinHandle<()>)>> {
+    pub fn open(settings: &Settings) -> io::Result<Option<(Arc<Self>, LogThread)>> {
         let mut sink: Box<dyn Write + Send> = match &settings.target {
             None => return Ok(None),
             Some(Target::Stdout) => Box::new(io::stdout()),
             Some(Target::File(path)) => Box::new(append(path)?),
         };
         let (sender, receiver): (_, Receiver<Vec<u8>>) = sync_channel(WAITING);
-        let thread = std::thread::Builder::new().name("access-log".into()).spawn(move || {
+        let thread = LogThread::start("access-log", move || {
             for buffer in receiver {
                 if let Err(error) = sink.write_all(&buffer).and_then(|()| sink.flush()) {
                     tracing::warn!(%error, "cannot write the access log");
@@ -122,17 +122,25 @@ impl AccessLog {
     }
 }
 
-/// Whether the thread of a log ends within `patience`; it is looked at now and again, since it cannot be waited for with a limit.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a thread cannot be joined with a limit; only at the very end of the process"
-)]
-pub fn ended_within(thread: &JoinHandle<()>, patience: Duration) -> bool {
-    let since = Instant::now();
-    while !thread.is_finished() && since.elapsed() < patience {
-        std::thread::sleep(Duration::from_millis(5));
+/// A thread that writes a log.
+#[derive(Debug)]
+pub struct LogThread(Receiver<Infallible>);
+
+impl LogThread {
+    pub(super) fn start(name: &str, write: impl FnOnce() + Send + 'static) -> io::Result<Self> {
+        let (running, ended) = channel();
+        std::thread::Builder::new().name(name.into()).spawn(move || {
+            write();
+            drop(running);
+        })?;
+        Ok(Self(ended))
     }
-    thread.is_finished()
+
+    /// Waits until the thread has ended, but no longer than `patience`: a target that nobody reads must not keep the process
+    /// from ending. False when it had to be left.
+    pub fn ended_within(&self, patience: Duration) -> bool {
+        self.0.recv_timeout(patience) == Err(RecvTimeoutError::Disconnected)
+    }
 }
 
 pub(super) fn append(path: &Path) -> io::Result<File> {
@@ -322,7 +330,7 @@ mod tests {
         let worker = WorkerLog::new(log);
         worker.write(&LINE);
         drop(worker);
-        thread.join().unwrap();
+        assert!(thread.ended_within(Duration::from_secs(60)));
         assert_eq!(std::fs::read_to_string(path).unwrap(), json(&LINE));
     }
 }

@@ -10,11 +10,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::base::clock::{Clock, Timestamp};
-use crate::observe::access_log::{Target, append, ended_within, json_field};
+use crate::observe::access_log::{LogThread, Target, append, json_field};
 
 /// The audit log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -126,7 +125,7 @@ struct Gaps {
 #[derive(Debug)]
 pub struct AuditThread {
     stop: Sender<()>,
-    thread: JoinHandle<()>,
+    thread: LogThread,
 }
 
 impl AuditThread {
@@ -134,7 +133,7 @@ impl AuditThread {
     /// must not keep the process from ending. False when it had to be left.
     pub fn finish(self, patience: Duration) -> bool {
         let _ = self.stop.send(());
-        ended_within(&self.thread, patience)
+        self.thread.ended_within(patience)
     }
 }
 
@@ -156,8 +155,7 @@ impl AuditLog {
         let (log, queue) = Self::queue(WAITING);
         let (stop, stopped) = channel();
         let writer = AuditWriter::new(sink, clock, queue, Arc::clone(&log.gaps));
-        let thread =
-            std::thread::Builder::new().name("audit-log".into()).spawn(move || writer.run(&stopped))?;
+        let thread = LogThread::start("audit-log", move || writer.run(&stopped))?;
         Ok((Arc::new(log), AuditThread { stop, thread }))
     }
 

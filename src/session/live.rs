@@ -203,6 +203,15 @@ impl Account {
         }
     }
 
+    /// Takes every ended session out in one pass; one by one the cost would grow with the square of their number.
+    pub(crate) fn remove_ended(&self) {
+        let mut sessions = self.lock();
+        sessions.live.retain(|session| session.ended().is_none());
+        if sessions.live.len() < sessions.live.capacity() / 4 {
+            sessions.live.shrink_to_fit();
+        }
+    }
+
     /// The sessions at this moment, oldest first.
     pub(crate) fn sessions(&self) -> Vec<Arc<LiveSession>> {
         let mut live = self.lock().live.clone();

@@ -109,6 +109,16 @@ impl Shared {
         first
     }
 
+    /// Ends many sessions in memory at once; gives the ids of those that were live until then.
+    pub(crate) fn end_each(&self, mut sessions: Vec<Arc<LiveSession>>, reason: EndReason) -> Vec<StoredId> {
+        sessions.retain(|session| session.end(reason));
+        for session in &sessions {
+            self.note_ended(session, reason);
+        }
+        self.table.remove_all(&sessions);
+        sessions.iter().map(|session| session.stored_id()).collect()
+    }
+
     /// Why `session` is over at `now`; `None` for a live one. What is found past a limit stays over, whatever a request still
     /// in flight marks afterwards.
     pub(crate) fn over(&self, session: &LiveSession, now: Timestamp) -> Option<EndReason> {

@@ -6,7 +6,7 @@
 //! expiry view is only its earliest possible end; the sweeper looks again when that moment comes and files it anew.
 
 use std::borrow::Borrow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -80,6 +80,18 @@ impl Table {
     pub(crate) fn remove(&self, session: &LiveSession) {
         self.sessions.pin().remove(&session.stored_id());
         session.account().remove(&session.stored_id());
+    }
+
+    /// The same for many ended sessions, at a cost that grows with the sessions of their users.
+    pub(crate) fn remove_all(&self, ended: &[Arc<LiveSession>]) {
+        let sessions = self.sessions.pin();
+        let mut accounts = HashSet::new();
+        for session in ended {
+            sessions.remove(&session.stored_id());
+            if accounts.insert(Arc::as_ptr(session.account())) {
+                session.account().remove_ended();
+            }
+        }
     }
 
     /// Takes up to `limit` sessions out of the expiry view whose minute has come. Those that turn out to live on must be

@@ -95,10 +95,9 @@ impl SessionManager {
         reason: EndReason,
         now: Timestamp,
     ) -> Result<usize, SessionError> {
-        let sessions = self.sessions_of(user, now);
-        let due = sessions.iter().filter(|session| Some(&session.stored_id()) != except);
-        let ended = due.filter(|session| self.shared.end(session, reason));
-        self.forget_all(ended.map(|session| session.stored_id()).collect()).await
+        let mut sessions = self.sessions_of(user, now);
+        sessions.retain(|session| Some(&session.stored_id()) != except);
+        self.forget_all(self.shared.end_each(sessions, reason)).await
     }
 
     /// Ends every session that began at or before `now`, without deleting record by record (S35).
@@ -152,17 +151,17 @@ impl SessionManager {
 
     /// Ends those of `due` that are over, files the others anew, and gives the ids of the ended ones.
     fn end_what_is_over(&self, due: Vec<Arc<LiveSession>>, now: Timestamp) -> Vec<StoredId> {
-        let mut ids = Vec::new();
+        let mut over = Vec::new();
         for session in due {
             if self.shared.over(&session, now).is_none() {
                 self.shared.table.file(&session);
             } else if self.shared.table.find(&session.stored_id()).is_some() {
                 // Those not in the table any more were deleted when they ended.
-                self.shared.table.remove(&session);
-                ids.push(session.stored_id());
+                over.push(session);
             }
         }
-        ids
+        self.shared.table.remove_all(&over);
+        over.iter().map(|session| session.stored_id()).collect()
     }
 
     fn refresh(&self, user: &str, subject_of: &dyn Fn(&str) -> Option<Subject>) -> Vec<StoredId> {
@@ -171,9 +170,9 @@ impl SessionManager {
             Some(credential) => (Some(credential), EndReason::CredentialChange),
             None => (None, EndReason::UserGone),
         };
-        let sessions = account.sessions();
-        let ended = sessions.iter().filter(|session| Some(session.credential()) != credential.as_ref());
-        ended.filter(|session| self.shared.end(session, reason)).map(|session| session.stored_id()).collect()
+        let mut sessions = account.sessions();
+        sessions.retain(|session| Some(session.credential()) != credential.as_ref());
+        self.shared.end_each(sessions, reason)
     }
 
     async fn forget_all(&self, ids: Vec<StoredId>) -> Result<usize, SessionError> {

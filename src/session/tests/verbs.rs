@@ -352,3 +352,23 @@ async fn many_logins_at_once_share_their_commits() {
     assert_eq!(rig.probe.records().len(), 500);
     assert!(rig.probe.commits.load(Ordering::SeqCst) - before <= 500);
 }
+
+#[tokio::test]
+async fn ending_a_crowd_of_one_user_costs_as_much_as_the_crowd_and_spares_the_one_named() {
+    const CROWD: u64 = 40_000;
+    let rig = Rig::new();
+    let here = rig.log_in("ada").await;
+    let record = rig.probe.records().remove(0).1;
+    for n in 0..CROWD {
+        let mut id = [7; 32];
+        id[..8].copy_from_slice(&n.to_le_bytes());
+        let id = crate::session::StoredId::from_bytes(id);
+        rig.manager.shared.enter_quietly(id, &record, || Some(subject("ada")));
+    }
+    let (since, mine) = (std::time::Instant::now(), here.session.stored_id());
+    let ended = rig.manager.end_of_user("ada", Some(&mine), EndReason::Revoked, rig.now()).await.unwrap();
+    assert_eq!((ended as u64, rig.manager.live()), (CROWD, 1));
+    assert!(rig.is_in(&here));
+    // Far below a second; with a cost that grows with the square it takes a quarter of a minute.
+    assert!(since.elapsed() < Duration::from_secs(5), "{:?}", since.elapsed());
+}
