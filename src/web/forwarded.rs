@@ -114,14 +114,18 @@ impl ConnectionValues {
     }
 
     fn fill_host_and_port(&self, headers: &mut HeaderMap, client: &ClientView) {
-        if !headers.contains_key(X_FORWARDED_PORT) {
-            let named = headers.get(X_FORWARDED_HOST).or_else(|| headers.get(HOST)).and_then(port_of);
-            let port = named.unwrap_or(HeaderValue::from_static(if client.secure { "443" } else { "80" }));
-            headers.insert(X_FORWARDED_PORT, port);
+        let host = headers.get(HOST).cloned();
+        // Of an untrusted peer neither is left to look at.
+        let (named, has_port) = match self.trusted {
+            true => (headers.get(X_FORWARDED_HOST).cloned(), headers.contains_key(X_FORWARDED_PORT)),
+            false => (None, false),
+        };
+        if !has_port {
+            let port = named.as_ref().or(host.as_ref()).and_then(port_of);
+            let usual = HeaderValue::from_static(if client.secure { "443" } else { "80" });
+            headers.insert(X_FORWARDED_PORT, port.unwrap_or(usual));
         }
-        if !headers.contains_key(X_FORWARDED_HOST)
-            && let Some(host) = headers.get(HOST).cloned()
-        {
+        if let (None, Some(host)) = (named, host) {
             headers.insert(X_FORWARDED_HOST, host);
         }
     }
