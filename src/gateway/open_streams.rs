@@ -172,7 +172,7 @@ async fn tick_regularly(streams: Weak<OpenStreams>, clock: Arc<dyn Clock>) {
 }
 
 #[cfg(test)]
-mod tests {
+pub(in crate::gateway) mod tests {
     use std::future::poll_fn;
 
     use super::*;
@@ -183,7 +183,12 @@ mod tests {
         CookieSettings, MaxAge, Origin, SameSite, SecureMode, SessionManager, Settings, StoreSettings,
     };
 
-    async fn session(clock: &ManualClock) -> (Arc<SessionManager>, Arc<LiveSession>) {
+    /// Sessions in memory, of nobody.
+    pub(in crate::gateway) fn sessions() -> Arc<SessionManager> {
+        sessions_at(&ManualClock::new(Timestamp::from_secs(1_000_000)))
+    }
+
+    fn sessions_at(clock: &ManualClock) -> Arc<SessionManager> {
         let settings = Settings {
             secrets: vec![Secret::new((0..32).collect())],
             duration: Duration::from_secs(86_400),
@@ -203,7 +208,11 @@ mod tests {
             },
         };
         let (random, nobody) = (Arc::new(SystemRandom), |_: &str| None);
-        let (manager, _) = SessionManager::open(&settings, Arc::new(clock.clone()), random, nobody).unwrap();
+        SessionManager::open(&settings, Arc::new(clock.clone()), random, nobody).unwrap().0
+    }
+
+    async fn session(clock: &ManualClock) -> (Arc<SessionManager>, Arc<LiveSession>) {
+        let manager = sessions_at(clock);
         let identity = Arc::new(Identity::new("ada", None, None, &[]));
         let subject = Subject { identity, method: LoginMethod::Password, credential: [1; 16] };
         let created = manager.create(&subject, None, Origin::default(), false, clock.now()).await.unwrap();

@@ -1,5 +1,7 @@
 //! What a forwarded response must not do: set our cookie, or be kept by a shared cache when it was made for one user (S24, X10).
 
+use std::sync::atomic::Ordering;
+
 use http::header::{CACHE_CONTROL, SET_COOKIE};
 use http::{HeaderMap, HeaderValue};
 
@@ -19,10 +21,16 @@ pub fn guard(sessions: &SessionManager, headers: &mut HeaderMap, personal: bool,
 }
 
 fn withhold_forged_cookies(sessions: &SessionManager, headers: &mut HeaderMap) {
-    if !headers.get_all(SET_COOKIE).iter().any(|value| sessions.is_our_set_cookie(value)) {
+    let forged = headers.get_all(SET_COOKIE).iter().filter(|value| sessions.is_our_set_cookie(value)).count();
+    if forged == 0 {
         return;
     }
-    tracing::warn!("an upstream tried to set the session cookie; dropped");
+    // Said once: an app that does it does it on every response.
+    if sessions.counters().forged_set_cookies.fetch_add(forged as u64, Ordering::Relaxed) == 0 {
+        tracing::warn!(
+            "an upstream tried to set the session cookie; it is dropped, and further ones are only counted"
+        );
+    }
     let kept: Vec<_> = headers
         .get_all(SET_COOKIE)
         .iter()
@@ -92,6 +100,18 @@ mod tests {
         make_private(&mut headers);
         let values: Vec<_> = headers.get_all(CACHE_CONTROL).iter().map(|v| v.to_str().unwrap()).collect();
         values.join(" | ")
+    }
+
+    #[test]
+    fn every_cookie_of_our_name_that_an_upstream_sets_is_dropped_and_counted() {
+        let sessions = crate::gateway::open_streams::tests::sessions();
+        let mut headers = HeaderMap::new();
+        for cookie in ["fluidgate=evil", "app=1", "__HOST-fluidgate=evil; Secure"] {
+            headers.append(SET_COOKIE, HeaderValue::from_static(cookie));
+        }
+        guard(&sessions, &mut headers, false, None);
+        assert_eq!(headers.get_all(SET_COOKIE).iter().collect::<Vec<_>>(), ["app=1"]);
+        assert_eq!(sessions.counters().forged_set_cookies.load(Ordering::Relaxed), 2);
     }
 
     #[test]

@@ -108,6 +108,8 @@ pub struct Counters {
     pub refused_at_cap: AtomicU64,
     /// Requests with a bad cookie from a source that had sent too many.
     pub throttled: AtomicU64,
+    /// Cookies of our name that upstreams tried to set, and that were dropped.
+    pub forged_set_cookies: AtomicU64,
     ended: [AtomicU64; EndReason::ALL.len()],
     rejected: [AtomicU64; Rejection::ALL.len()],
 }
