@@ -95,7 +95,7 @@ pub async fn answer(
         }
         "/login" if read => (with_cookie(login::show(&call, &request), cookie), None),
         "/login" if method == Method::POST => login::submit(call, request).await,
-        "/logout" if read => (with_cookie(logout::ask(&call, &request), cookie), None),
+        "/logout" if read => (with_cookie(logout::ask(&call), cookie), None),
         "/logout" if method == Method::POST => logout::submit(call, request).await,
         "/whoami" if read => (with_cookie(whoami(&call), cookie), None),
         account::PATH if read => (with_cookie(account::show(&call, &request).await, cookie), None),

@@ -19,7 +19,7 @@ const CLEAR: (HeaderName, HeaderValue) =
     (HeaderName::from_static("clear-site-data"), HeaderValue::from_static("\"cache\", \"storage\""));
 
 /// GET: asks. Nothing changes, whoever sent the browser here.
-pub fn ask<B>(call: &Call<'_>, _request: &Request<B>) -> Reply {
+pub fn ask(call: &Call<'_>) -> Reply {
     let (Some(identity), Some(session)) = (call.identity(), &call.managed.session) else {
         return respond::see_other(text_value(&call.gateway.own_paths.of("/login")));
     };

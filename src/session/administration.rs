@@ -11,7 +11,7 @@ use crate::session::id::StoredId;
 use crate::session::live::LiveSession;
 use crate::session::manager::SessionManager;
 use crate::session::outcome::{SessionDetails, SessionError};
-use crate::session::record::{Origin, Record};
+use crate::session::record::Record;
 use crate::session::writer::{Command, Order};
 
 /// Most records of an import in one group: logins get their turn in between.
@@ -41,16 +41,7 @@ impl SessionManager {
     pub async fn describe(&self, sessions: Vec<Arc<LiveSession>>) -> Vec<SessionDetails> {
         let ids = sessions.iter().map(|session| session.stored_id()).collect();
         let records = self.ask(|reply| Command::Read(ids, reply)).await.unwrap_or_default();
-        let mut records = records.into_iter().peekable();
-        let describe = |session: Arc<LiveSession>| {
-            // The writer answers in the order it was asked, leaving out what it did not find.
-            let record = records.next_if(|(id, _)| *id == session.stored_id());
-            SessionDetails {
-                session,
-                origin: record.map_or_else(Origin::default, |(_, record)| record.origin),
-            }
-        };
-        sessions.into_iter().map(describe).collect()
+        SessionDetails::pair(sessions, records)
     }
 
     /// The records of all sessions live at `now`, as of one moment, in the order of their ids. They are remembered as having

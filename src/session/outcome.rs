@@ -11,7 +11,7 @@ use crate::base::secret::RandomError;
 use crate::session::counters::Rejection;
 use crate::session::id::StoredId;
 use crate::session::live::LiveSession;
-use crate::session::record::{MAX_USER, Origin};
+use crate::session::record::{MAX_USER, Origin, Record};
 
 /// Whether a request keeps its session from idling out (S16).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,6 +116,19 @@ pub struct SessionDetails {
     pub session: Arc<LiveSession>,
     /// Where its login came from.
     pub origin: Origin,
+}
+
+impl SessionDetails {
+    /// Each session with its record. The writer answers in the order it was asked, leaving out what it did not find; such a session
+    /// keeps an empty origin.
+    pub(super) fn pair(sessions: Vec<Arc<LiveSession>>, records: Vec<(StoredId, Record)>) -> Vec<Self> {
+        let mut records = records.into_iter().peekable();
+        let details = sessions.into_iter().map(|session| {
+            let record = records.next_if(|(id, _)| *id == session.stored_id());
+            Self { session, origin: record.map(|(_, record)| record.origin).unwrap_or_default() }
+        });
+        details.collect()
+    }
 }
 
 /// Whether the store does its work.

@@ -69,13 +69,8 @@ impl SessionManager {
     pub async fn details_of(&self, user: &str, now: Timestamp) -> Result<Vec<SessionDetails>, SessionError> {
         let sessions = self.sessions_of(user, now);
         let ids = sessions.iter().map(|session| session.stored_id()).collect();
-        let mut records = self.ask(|reply| Command::Read(ids, reply)).await?.into_iter().peekable();
-        let details = sessions.into_iter().map(|session| {
-            // The writer answers in the order it was asked, leaving out what it did not find.
-            let record = records.next_if(|(id, _)| *id == session.stored_id());
-            SessionDetails { session, origin: record.map(|(_, record)| record.origin).unwrap_or_default() }
-        });
-        Ok(details.collect())
+        let records = self.ask(|reply| Command::Read(ids, reply)).await?;
+        Ok(SessionDetails::pair(sessions, records))
     }
 
     /// All live sessions, in no order. For administration: the cost grows with all of them.
