@@ -21,6 +21,7 @@ use crate::gateway::request_id::RequestId;
 use crate::observe::access_log::{Line, WorkerLog};
 use crate::proxy::ForwardedBody;
 use crate::web::body::FullBody;
+use crate::web::tunnel::Tunnel;
 
 /// The access log's word for an exchange that ended with its session.
 pub const SESSION_OVER: &str = "session_over";
@@ -54,6 +55,14 @@ impl ReplyBody {
     /// and no regular end, and the exchange with the upstream is aborted.
     pub fn forwarded(body: ForwardedBody, watch: Option<SessionWatch>) -> Self {
         Self { source: Source::Forwarded(body), watch, sent: 0, line: None }
+    }
+
+    /// The tunnel that this answer opens, if it does.
+    pub fn take_tunnel(&mut self) -> Option<Tunnel> {
+        match &mut self.source {
+            Source::Forwarded(body) => body.take_tunnel(),
+            Source::Full(_) | Source::Cut => None,
+        }
     }
 
     fn cut(&mut self) -> Box<dyn Error + Send + Sync> {

@@ -18,6 +18,7 @@ use crate::proxy::UpstreamPool;
 use crate::server::{Peer, Service};
 use crate::web::body::InboundBody;
 use crate::web::head_watch::HeadFacts;
+use crate::web::tunnel::Tunnel;
 
 /// What one worker thread owns.
 pub struct Worker {
@@ -84,6 +85,10 @@ impl Service for GatewayService {
         facts: Option<HeadFacts>,
     ) -> impl Future<Output = Reply> + 'static {
         pipeline::answer(self.0.clone(), connection.clone(), request, facts)
+    }
+
+    fn take_tunnel(body: &mut ReplyBody) -> Option<Tunnel> {
+        body.take_tunnel()
     }
 
     fn panicked(&self) -> Reply {

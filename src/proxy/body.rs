@@ -11,6 +11,7 @@ use hyper::body::Incoming;
 use crate::proxy::pool::{Lease, Shared};
 use crate::proxy::waiting::WaitKey;
 use crate::web::body::InboundBody;
+use crate::web::tunnel::Tunnel;
 
 /// The client's body on its way up. It notes its progress, so that a slow client does not count as a slow upstream.
 #[derive(Debug)]
@@ -69,6 +70,11 @@ impl ForwardedBody {
         let mut body = Self { incoming, lease: Some(lease) };
         body.check_in_at_end();
         body
+    }
+
+    /// The upstream's side of the tunnel that a 101 opened.
+    pub fn take_tunnel(&mut self) -> Option<Tunnel> {
+        None
     }
 
     fn check_in_at_end(&mut self) {

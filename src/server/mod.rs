@@ -16,6 +16,7 @@ use http_body::Body;
 
 use crate::web::body::InboundBody;
 use crate::web::head_watch::HeadFacts;
+use crate::web::tunnel::Tunnel;
 
 mod accept;
 mod connection;
@@ -47,6 +48,10 @@ pub trait Service: 'static {
         request: Request<InboundBody>,
         facts: Option<HeadFacts>,
     ) -> impl Future<Output = Response<Self::Body>> + 'static;
+
+    /// The tunnel that a 101 answer, or a 200 to an extended CONNECT, opens. Taken from its body before that is polled; the server
+    /// layer joins the client to it once the answer's head is out.
+    fn take_tunnel(body: &mut Self::Body) -> Option<Tunnel>;
 
     /// The answer when [`Service::call`] panicked; the connection closes after it.
     fn panicked(&self) -> Response<Self::Body>;

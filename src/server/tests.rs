@@ -99,6 +99,10 @@ impl Service for Tiny {
         }
     }
 
+    fn take_tunnel(_: &mut TinyBody) -> Option<crate::web::tunnel::Tunnel> {
+        None
+    }
+
     fn panicked(&self) -> Response<TinyBody> {
         Response::builder().status(StatusCode::INTERNAL_SERVER_ERROR).body(TinyBody::Text(None)).unwrap()
     }

@@ -10,3 +10,4 @@ pub mod normalize;
 pub mod path;
 pub mod return_to;
 pub mod route;
+pub mod tunnel;
