@@ -5,6 +5,7 @@ mod demo;
 mod protect;
 mod run;
 mod sample_app;
+mod schema;
 mod secret;
 mod serve;
 mod sessions;
@@ -40,6 +41,8 @@ enum Command {
     Sessions(sessions::SessionsCommand),
     /// Print a fresh secret for `[session] secrets`
     Secret(secret::SecretCommand),
+    /// Print the JSON Schema of the configuration file, for editors
+    Schema,
 }
 
 #[derive(Debug, clap::Args)]
@@ -60,6 +63,7 @@ pub fn main() -> ExitCode {
         Command::Users(command) => command.run(),
         Command::Sessions(command) => command.run(),
         Command::Secret(command) => command.run(),
+        Command::Schema => schema::run(),
     }
 }
 

@@ -9,6 +9,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 pub use self::address::upstream_address;
+pub use self::keys::schema;
 pub use self::problem::{Problem, Problems, Severity};
 use self::reader::{Report, Section};
 use crate::proxy::UpstreamAddress;
@@ -17,6 +18,7 @@ use crate::server::ListenAddress;
 mod address;
 mod cookie;
 mod headers;
+mod keys;
 mod login;
 mod problem;
 mod reader;

@@ -288,9 +288,10 @@ fn duration(text: &str) -> Option<Duration> {
 }
 
 /// A duration of whole seconds or milliseconds in its largest exact unit.
-fn shown(duration: Duration) -> String {
+pub(super) fn shown(duration: Duration) -> String {
     let secs = duration.as_secs();
     match secs {
+        0 if duration.is_zero() => "0s".into(),
         0 => format!("{}ms", duration.as_millis()),
         s if s % 86400 == 0 => format!("{}d", s / 86400),
         s if s % 3600 == 0 => format!("{}h", s / 3600),

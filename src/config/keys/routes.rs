@@ -1,0 +1,80 @@
+//! Keys of `[[routes]]`.
+
+use super::{HEADER, HOST, Kind, PATH, Required, STRING, Said, Section, Value, key};
+
+const NAME: Kind = Kind::Text("string", "^[!-~]{1,64}$");
+const UPSTREAM: Kind = Kind::Text("address", "^http://[^/@]+/?$");
+
+pub(super) const ROUTES: Section = Section {
+    title: "[[routes]]",
+    about: "Which request goes where, and who may. At least one. The most specific host and path win, whatever the order; two \
+            routes with the same host and path are refused.",
+    examples: &[r#"[[routes]]
+host = "wiki.example.com"
+upstream = ["http://127.0.0.1:3000"]
+access = { users = ["ada"], groups = ["staff"] }
+
+[[routes]]
+host = "*.example.com"
+path = "/reports"
+upstream = ["http://127.0.0.1:4000"]
+headers = { user = "X-Remote-User" }
+"#],
+    keys: &[
+        key("routes", Kind::List(&Kind::Table), Required, "the routes").within("one or more"),
+        key("routes.name", NAME, Said("host and path"), "what logs call it")
+            .within("1 to 64 visible characters"),
+        key("routes.host", HOST, Said("any host"), "or `\"*.suffix\"`").within("without a port"),
+        key("routes.path", PATH, Value(r#""/""#), "a prefix by segment").within("outside the prefix"),
+        key(
+            "routes.upstream",
+            Kind::List(&UPSTREAM),
+            Required,
+            "`http://host[:port]`; this version uses the first",
+        )
+        .within("one or more"),
+        key(
+            "routes.access",
+            Kind::Either(&[Kind::Words(&["public", "authenticated"]), Kind::Table]),
+            Value(r#""authenticated""#),
+            "who may",
+        ),
+        key("routes.access.users", Kind::List(&STRING), Value("[]"), "user names, compared exactly")
+            .within("not both lists empty"),
+        key("routes.access.groups", Kind::List(&STRING), Value("[]"), "group names, compared exactly")
+            .within("not both lists empty"),
+        key(
+            "routes.headers",
+            Kind::Either(&[Kind::Words(&["remote", "x-forwarded", "x-auth-request", "none"]), Kind::Table]),
+            Value(r#""remote""#),
+            "the identity headers that the upstream receives",
+        ),
+        key("routes.headers.user", HEADER, Said("not sent"), "own name for the user name")
+            .within("letters, digits, `-`"),
+        key("routes.headers.name", HEADER, Said("not sent"), "for the display name")
+            .within("letters, digits, `-`"),
+        key("routes.headers.email", HEADER, Said("not sent"), "for the e-mail address")
+            .within("letters, digits, `-`"),
+        key("routes.headers.groups", HEADER, Said("not sent"), "for the groups")
+            .within("letters, digits, `-`"),
+        key(
+            "routes.allow_encoded_slashes",
+            Kind::Boolean,
+            Value("false"),
+            "pass `%2F` and `%5C` in the path through",
+        ),
+        key(
+            "routes.allow_odd_header_names",
+            Kind::Boolean,
+            Value("false"),
+            "pass header names with `_`, `.` and other odd signs through",
+        ),
+        key(
+            "routes.counts_as_activity",
+            Kind::Boolean,
+            Value("true"),
+            "`false`: requests here, such as polling, do not keep a session from idling out",
+        ),
+    ],
+    notes: "",
+};

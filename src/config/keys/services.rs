@@ -1,0 +1,97 @@
+//! Keys of the smaller sections: management, logs, connections to upstreams.
+
+use super::{ADDRESS, FILE, Kind, Said, Section, Value, days, hours, key, millis, minutes};
+
+pub(super) const MANAGEMENT: Section = Section {
+    title: "[management]",
+    about: "What is for the operator alone.",
+    examples: &[r#"[management]
+listen = "127.0.0.1:9091"
+admin_socket = "/run/fluidgate/admin.sock"
+"#],
+    keys: &[
+        key(
+            "management.listen",
+            Kind::Either(&[ADDRESS, Kind::Only(false)]),
+            Value(r#""127.0.0.1:9091""#),
+            "health, without a login",
+        )
+        .within("not a public one"),
+        key(
+            "management.admin_socket",
+            Kind::Either(&[FILE, Kind::Only(false)]),
+            Said("`admin.sock` in the folder of the session store; none with another store"),
+            "the socket of `fluidgate sessions`; for root and the gateway's own user only",
+        )
+        .within("1 to 107 bytes"),
+    ],
+    notes: "",
+};
+
+pub(super) const ACCESS_LOG: Section = Section {
+    title: "[access_log]",
+    about: "One line per request, without cookies, credentials and query strings.",
+    examples: &[r#"[access_log]
+target = "access.log"
+format = "text"
+"#],
+    keys: &[
+        key(
+            "access_log.target",
+            Kind::Either(&[Kind::Words(&["stdout", "off"]), FILE]),
+            Value(r#""stdout""#),
+            "where lines go",
+        ),
+        key("access_log.format", Kind::Words(&["json", "text"]), Value(r#""json""#), "the form of a line"),
+    ],
+    notes: "",
+};
+
+pub(super) const AUDIT_LOG: Section = Section {
+    title: "[audit_log]",
+    about: "One line for what becomes of each session.",
+    examples: &["[audit_log]\ntarget = \"audit.log\"\n"],
+    keys: &[key(
+        "audit_log.target",
+        Kind::Either(&[Kind::Words(&["stdout", "off"]), FILE]),
+        Value(r#""off""#),
+        "where lines about sessions go, one JSON object each: [sessions.md](sessions.md#events)",
+    )],
+    notes: "",
+};
+
+pub(super) const PROXY: Section = Section {
+    title: "[proxy]",
+    about: "Connections to upstreams.",
+    examples: &[r#"[proxy]
+connect_timeout = "2s"
+response_timeout = "5m"
+"#],
+    keys: &[
+        key(
+            "proxy.connect_timeout",
+            Kind::Duration(millis(100), minutes(5)),
+            Value(r#""5s""#),
+            "time to connect to an upstream",
+        ),
+        key(
+            "proxy.response_timeout",
+            Kind::Duration(millis(100), days(1)),
+            Value(r#""60s""#),
+            "from the request sent to the first byte of the response",
+        ),
+        key(
+            "proxy.max_idle",
+            Kind::Integer(0, 65536),
+            Value("64"),
+            "idle connections kept per worker and upstream",
+        ),
+        key(
+            "proxy.idle_timeout",
+            Kind::Duration(millis(100), hours(1)),
+            Value(r#""30s""#),
+            "how long an idle connection is kept",
+        ),
+    ],
+    notes: "",
+};
