@@ -103,6 +103,7 @@ const PATH: Kind = Kind::Text("path", "^/");
 const HOST: Kind = Kind::Text("host", "^(\\[[^ ]+\\]|[^/:@ ]+)$");
 const ADDRESS: Kind = Kind::Text("address", "^(unix:.|\\[?[0-9a-fA-F.:%]+\\]?:[0-9]+$)");
 const HEADER: Kind = Kind::Text("header name", "^[A-Za-z0-9-]+$");
+const ORIGIN: Kind = Kind::Text("origin", "^https?://[^/]+$");
 const REFERENCE: Kind = Kind::Text("reference", "^(file|env):.");
 
 const fn key(path: &'static str, kind: Kind, usual: Usual, meaning: &'static str) -> Key {

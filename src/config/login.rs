@@ -89,7 +89,7 @@ fn throttle(mut section: Section<'_>) -> ThrottleSettings {
 }
 
 /// Origins in the form a browser writes them (RFC 6454 section 6.2), so that comparing text is enough.
-fn origins(field: &Field<'_>) -> Vec<String> {
+pub(super) fn origins(field: &Field<'_>) -> Vec<String> {
     let mut origins = Vec::new();
     for (entry, text) in field.texts().unwrap_or_default() {
         if is_origin(text) {

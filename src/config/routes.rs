@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use super::address::{http_address, is_host, is_public};
 use super::headers;
+use super::login::origins;
 use super::reader::{Field, Section};
 use super::server::{Server, path_prefix};
 use crate::gateway::{HeaderPreset, RouteSettings};
@@ -60,6 +61,7 @@ fn one(mut section: Section<'_>, server: &Server) -> Option<(RouteSettings, Rang
     let allow_encoded_slashes = flag("allow_encoded_slashes", false);
     let allow_odd_header_names = flag("allow_odd_header_names", false);
     let counts_as_activity = flag("counts_as_activity", true);
+    let websocket_origins = section.take("websocket_origins").map(|f| origins(&f)).unwrap_or_default();
     section.finish();
     // A part that is wrong has been reported: the route is left out, so that nothing follows from a guess.
     let host = host.map_or(Some(None), |h| h.map(Some))?;
@@ -77,6 +79,7 @@ fn one(mut section: Section<'_>, server: &Server) -> Option<(RouteSettings, Rang
         allow_encoded_slashes,
         allow_odd_header_names,
         counts_as_activity,
+        websocket_origins,
     };
     Some((route, span))
 }

@@ -21,6 +21,8 @@ pub mod reply;
 pub mod request_id;
 pub mod respond;
 pub mod same_origin;
+pub mod tunnel;
+pub mod upgrade;
 pub mod worker;
 
 use std::sync::Arc;
@@ -32,6 +34,7 @@ use crate::base::secret::{Random, Secret};
 use crate::gateway::form_token::FormTokens;
 use crate::gateway::identity_headers::{HeaderFirewall, InjectedHeaders, OddNames};
 use crate::gateway::own_paths::OwnPaths;
+use crate::gateway::tunnel::KeepAlive;
 use crate::login::Login;
 use crate::pages::{PageError, Pages};
 use crate::policy::Access;
@@ -65,6 +68,7 @@ pub struct RouteTarget {
     odd_names: OddNames,
     allow_encoded_slashes: bool,
     activity: Activity,
+    websocket_origins: Vec<String>,
 }
 
 impl RouteTarget {
@@ -119,6 +123,7 @@ impl Gateway {
                 odd_names: if odd_allowed { OddNames::Pass } else { OddNames::Drop },
                 allow_encoded_slashes: route.allow_encoded_slashes,
                 activity: if route.counts_as_activity { Activity::Counts } else { Activity::Ignored },
+                websocket_origins: route.websocket_origins.clone(),
             });
             if !routes.insert(route.host.as_deref(), &route.path, target) {
                 return Err(GatewayError::Tie(route.name.clone()));
@@ -139,6 +144,11 @@ impl Gateway {
             clock,
             random,
         })
+    }
+
+    /// What a tunnel keeps its session from idling out by.
+    fn keep_alive(&self, activity: Activity) -> KeepAlive {
+        KeepAlive { sessions: Arc::clone(&self.sessions), clock: Arc::clone(&self.clock), activity }
     }
 }
 
@@ -176,8 +186,10 @@ pub struct RouteSettings {
     pub allow_encoded_slashes: bool,
     /// Pass header names with `_` or `.` through (never a look-alike of an identity header). Default false.
     pub allow_odd_header_names: bool,
-    /// Whether a request keeps its session from idling out. Default true.
+    /// Whether a request, or what a client sends into a tunnel, keeps its session from idling out. Default true.
     pub counts_as_activity: bool,
+    /// Origins besides the host's own whose pages may open a WebSocket with the session cookie. Default none.
+    pub websocket_origins: Vec<String>,
 }
 
 /// Which names the identity headers have.

@@ -107,6 +107,11 @@ impl SessionWatch {
         Poll::Pending
     }
 
+    /// The session.
+    pub fn session(&self) -> &Arc<LiveSession> {
+        &self.session
+    }
+
     /// Whether a tick found the session over. Costs a look at one flag.
     pub fn is_over(&self) -> bool {
         let Some(slot) = self.slot else { return false };

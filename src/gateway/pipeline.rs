@@ -18,7 +18,8 @@ use crate::gateway::open_streams::poll_while_live;
 use crate::gateway::own_paths::OwnPath;
 use crate::gateway::privacy;
 use crate::gateway::reply::{OpenLine, Reply, ReplyBody, SESSION_OVER};
-use crate::gateway::respond::{Failure, STORE_UNREACHABLE, closing};
+use crate::gateway::respond::{Failure, INTERNAL, STORE_UNREACHABLE, closing};
+use crate::gateway::upgrade::{FOREIGN_PAGE, Passing, UNKNOWN_PROTOCOL, comes_from_our_page};
 use crate::gateway::worker::Worker;
 use crate::policy::{Access, Decision, Facts, decide};
 use crate::proxy::{self, ForwardError};
@@ -27,6 +28,7 @@ use crate::web::head_watch::HeadFacts;
 use crate::web::hop_by_hop;
 use crate::web::normalize::normalize;
 use crate::web::route::RouteMatch;
+use crate::web::upgrade::Asked;
 
 const NOT_UNDERSTOOD: &str = "The request could not be understood.";
 const SIGNED_OUT: &str = "Your session has ended. Sign in again.";
@@ -72,6 +74,11 @@ async fn walk(
             return refuse(refusal.code(), request.headers());
         }
     };
+    let asked = Asked::by(&request);
+    if asked == Some(Asked::UnknownConnect) {
+        note.decision("refuse", Some(UNKNOWN_PROTOCOL.code));
+        return UNKNOWN_PROTOCOL.reply(&gateway.pages, false, id);
+    }
     let client = connection.client(&gateway, request.headers());
     note.line(|line| line.client = client.address);
 
@@ -160,6 +167,14 @@ async fn walk(
             );
         }
     };
+    // A cookie goes along with whatever page opens a WebSocket, so it must be one of ours.
+    if let (Some(asked), Some(_)) = (&asked, &managed.session)
+        && asked.is_websocket()
+        && !comes_from_our_page(request.headers(), &normal.host, &route.websocket_origins)
+    {
+        note.decision("deny", Some(FOREIGN_PAGE.code));
+        return challenge::with_cookie(FOREIGN_PAGE.reply(&gateway.pages, false, id), managed.set_cookie);
+    }
     note.line(|line| line.decision = "allow");
 
     // Dress: hop-by-hop fields first, so that a client cannot nominate ours away; then strip, then inject.
@@ -170,6 +185,14 @@ async fn walk(
     recall.withhold_cookie(&gateway.sessions, headers);
     connection.set_forwarded(&client, headers);
     route.injected.inject(headers, &permit);
+    let passing = match asked.map(|asked| Passing::dress(asked, &mut request, &*gateway.random)).transpose() {
+        Ok(passing) => passing,
+        Err(error) => {
+            tracing::error!(request_id = %id, %error, "no randomness for a handshake");
+            note.decision("refuse", Some(INTERNAL.code));
+            return INTERNAL.reply(&gateway.pages, false, id);
+        }
+    };
 
     // Forward: only a permit gets through here.
     let sent = note.started();
@@ -185,7 +208,18 @@ async fn walk(
     match answered {
         Ok(response) => {
             note.line(|line| line.upstream = sent.map(|sent| sent.elapsed()));
-            let mut reply = response.map(|body| ReplyBody::forwarded(body, watch));
+            let answered = match passing {
+                None => Ok(response.map(|body| ReplyBody::forwarded(body, watch))),
+                Some(passing) => passing.answer(response, watch, gateway.keep_alive(route.activity)),
+            };
+            let mut reply = match answered {
+                Ok(reply) => reply,
+                Err(failure) => {
+                    tracing::warn!(request_id = %id, route = %route.name, "the upstream did not shake hands");
+                    note.line(|line| line.reason = Some(failure.code));
+                    failure.reply(&gateway.pages, false, id)
+                }
+            };
             privacy::guard(&gateway.sessions, reply.headers_mut(), identity.is_some(), managed.set_cookie);
             reply
         }

@@ -18,6 +18,7 @@ use crate::base::identity::Identity;
 use crate::gateway::RouteTarget;
 use crate::gateway::open_streams::{SessionOver, SessionWatch};
 use crate::gateway::request_id::RequestId;
+use crate::gateway::tunnel::LiveTunnel;
 use crate::observe::access_log::{Line, WorkerLog};
 use crate::proxy::ForwardedBody;
 use crate::web::body::FullBody;
@@ -41,6 +42,8 @@ pub struct ReplyBody {
 enum Source {
     Full(FullBody),
     Forwarded(ForwardedBody),
+    /// No body: the connection becomes this.
+    Tunnel(Box<LiveTunnel>),
     /// The session is over; the upstream was let go.
     Cut,
 }
@@ -57,11 +60,23 @@ impl ReplyBody {
         Self { source: Source::Forwarded(body), watch, sent: 0, line: None }
     }
 
-    /// The tunnel that this answer opens, if it does.
+    /// The body of an answer that opens `tunnel`.
+    pub fn tunnel(tunnel: LiveTunnel) -> Self {
+        Self { source: Source::Tunnel(Box::new(tunnel)), watch: None, sent: 0, line: None }
+    }
+
+    /// The tunnel that this answer opens, if it does. The log line goes with it.
     pub fn take_tunnel(&mut self) -> Option<Tunnel> {
-        match &mut self.source {
-            Source::Forwarded(body) => body.take_tunnel(),
-            Source::Full(_) | Source::Cut => None,
+        match std::mem::replace(&mut self.source, Source::Cut) {
+            Source::Tunnel(mut tunnel) => {
+                self.source = Source::Full(FullBody::empty());
+                tunnel.log(self.line.take());
+                Some(Tunnel::new(*tunnel))
+            }
+            other => {
+                self.source = other;
+                None
+            }
         }
     }
 
@@ -105,7 +120,7 @@ impl Body for ReplyBody {
                 }
                 (Poll::Pending, None) => return Poll::Pending,
             },
-            Source::Cut => None,
+            Source::Tunnel(_) | Source::Cut => None,
         };
         if let Some(data) = frame.as_ref().and_then(|frame| frame.as_ref().ok()).and_then(Frame::data_ref) {
             this.sent = this.sent.saturating_add(data.len() as u64);
@@ -117,6 +132,7 @@ impl Body for ReplyBody {
         match &self.source {
             Source::Full(body) => body.is_end_stream(),
             Source::Forwarded(body) => body.is_end_stream(),
+            Source::Tunnel(_) => true,
             Source::Cut => false,
         }
     }
@@ -125,6 +141,7 @@ impl Body for ReplyBody {
         match &self.source {
             Source::Full(body) => body.size_hint(),
             Source::Forwarded(body) => body.size_hint(),
+            Source::Tunnel(_) => SizeHint::with_exact(0),
             Source::Cut => SizeHint::default(),
         }
     }
@@ -162,6 +179,8 @@ pub struct OpenLine {
     pub upstream: Option<Duration>,
     /// The status answered.
     pub status: u16,
+    /// See [`Line::bytes_in`].
+    pub bytes_in: Option<u64>,
 }
 
 impl OpenLine {
@@ -183,6 +202,7 @@ impl OpenLine {
             reason: None,
             upstream: None,
             status: 0,
+            bytes_in: None,
         })
     }
 
@@ -191,7 +211,8 @@ impl OpenLine {
         self.begun = Some((id, at));
     }
 
-    fn write(&self, sent: u64) {
+    /// Writes the line, of `sent` bytes.
+    pub fn write(&self, sent: u64) {
         let Some((id, at)) = self.begun else { return };
         let text = |value: &Option<HeaderValue>| {
             value.as_ref().map(|v| String::from_utf8_lossy(v.as_bytes()).into_owned())
@@ -211,6 +232,7 @@ impl OpenLine {
             },
             status: self.status,
             bytes_out: sent,
+            bytes_in: self.bytes_in,
             duration: self.started.elapsed(),
             upstream: self.upstream,
             route: self.route.as_ref().map(|route| route.name.as_str()),

@@ -75,6 +75,10 @@ pub const STORE_UNREACHABLE: Failure = Failure {
     )
 };
 
+/// Nothing the client can mend.
+pub const INTERNAL: Failure =
+    Failure::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Something went wrong here.");
+
 impl Failure {
     /// A failure that trying again does not mend.
     pub const fn new(status: StatusCode, code: &'static str, text: &'static str) -> Self {

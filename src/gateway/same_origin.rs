@@ -26,22 +26,42 @@ pub fn form_origin(headers: &HeaderMap, host: &Host<'_>) -> FormOrigin {
             _ => FormOrigin::Other,
         };
     }
-    let mut origins = headers.get_all(ORIGIN).iter();
-    match (origins.next(), origins.next()) {
-        (None, _) => FormOrigin::Unsaid,
-        (Some(_), Some(_)) => FormOrigin::Other,
+    match page_origin(headers, host) {
+        PageOrigin::Same => FormOrigin::Same,
         // Opaque: sent by sandboxed frames, but also by honest browsers that were told to hide where they come from.
-        (Some(origin), None) if origin == "null" => FormOrigin::Unsaid,
-        (Some(origin), None) => match origin.to_str().ok().and_then(|text| text.split_once("://")) {
-            Some((scheme, authority)) => {
-                let default = if scheme == "https" { 443 } else { 80 };
-                match Host::parse(authority) {
-                    Ok(named) if named.same_place(host, default) => FormOrigin::Same,
-                    _ => FormOrigin::Other,
-                }
-            }
-            None => FormOrigin::Other,
-        },
+        PageOrigin::Unsaid | PageOrigin::Other(b"null") => FormOrigin::Unsaid,
+        PageOrigin::Other(_) | PageOrigin::Unclear => FormOrigin::Other,
+    }
+}
+
+/// What the Origin field says of the page behind a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PageOrigin<'a> {
+    /// It is of the host that is asked, compared by host and port as in [`form_origin`].
+    Same,
+    /// It is of this origin, or opaque (`null`).
+    Other(&'a [u8]),
+    /// Nothing.
+    Unsaid,
+    /// More than one thing.
+    Unclear,
+}
+
+/// Reads the Origin field of a request for `host`.
+pub fn page_origin<'a>(headers: &'a HeaderMap, host: &Host<'_>) -> PageOrigin<'a> {
+    let mut origins = headers.get_all(ORIGIN).iter();
+    let origin = match (origins.next(), origins.next()) {
+        (None, _) => return PageOrigin::Unsaid,
+        (Some(_), Some(_)) => return PageOrigin::Unclear,
+        (Some(origin), None) => origin,
+    };
+    let Some((scheme, authority)) = origin.to_str().ok().and_then(|text| text.split_once("://")) else {
+        return PageOrigin::Other(origin.as_bytes());
+    };
+    let default = if scheme == "https" { 443 } else { 80 };
+    match Host::parse(authority) {
+        Ok(named) if named.same_place(host, default) => PageOrigin::Same,
+        _ => PageOrigin::Other(origin.as_bytes()),
     }
 }
 

@@ -5,13 +5,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use http::{Request, StatusCode};
+use http::Request;
 
 use crate::gateway::connection::Connection;
 use crate::gateway::open_streams::OpenStreams;
 use crate::gateway::reply::{OpenLine, Reply, ReplyBody};
 use crate::gateway::request_id::{RequestId, RequestIds};
-use crate::gateway::respond::{Failure, closing};
+use crate::gateway::respond::{INTERNAL, closing};
 use crate::gateway::{Gateway, pipeline};
 use crate::observe::access_log::WorkerLog;
 use crate::proxy::UpstreamPool;
@@ -92,8 +92,6 @@ impl Service for GatewayService {
     }
 
     fn panicked(&self) -> Reply {
-        let failure =
-            Failure::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Something went wrong here.");
-        closing(failure.reply(&self.0.gateway().pages, false, self.0.next_id()))
+        closing(INTERNAL.reply(&self.0.gateway().pages, false, self.0.next_id()))
     }
 }

@@ -64,6 +64,8 @@ pub struct Line<'a> {
     pub status: u16,
     /// Body bytes handed to the client's connection.
     pub bytes_out: u64,
+    /// Of a tunnel: bytes the client sent into it.
+    pub bytes_in: Option<u64>,
     /// From the head read to the last body byte handed over.
     pub duration: Duration,
     /// From the request handed to the upstream to its response head; `None` when not forwarded.
@@ -211,6 +213,9 @@ impl Line<'_> {
         if let Some(upstream) = self.upstream {
             let _ = write!(out, r#","upstream_ms":{:.3}"#, upstream.as_secs_f64() * 1000.0);
         }
+        if let Some(bytes_in) = self.bytes_in {
+            let _ = write!(out, r#","bytes_in":{bytes_in}"#);
+        }
         json_field(out, "decision", self.decision);
         let optional = [
             ("route", self.route),
@@ -276,6 +281,7 @@ mod tests {
         protocol: "HTTP/1.1",
         status: 200,
         bytes_out: 5,
+        bytes_in: None,
         duration: Duration::from_micros(1500),
         upstream: Some(Duration::from_micros(1250)),
         route: Some("wiki"),

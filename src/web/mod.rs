@@ -11,3 +11,4 @@ pub mod path;
 pub mod return_to;
 pub mod route;
 pub mod tunnel;
+pub mod upgrade;

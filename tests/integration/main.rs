@@ -35,3 +35,4 @@ mod session_cookie;
 mod session_life;
 mod smuggling;
 mod support;
+mod websocket;

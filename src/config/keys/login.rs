@@ -1,8 +1,6 @@
 //! Keys of `[login]`.
 
-use super::{FILE, Kind, Required, Said, Section, Value, days, key, seconds};
-
-const ORIGIN: Kind = Kind::Text("origin", "^https?://[^/]+$");
+use super::{FILE, Kind, ORIGIN, Required, Said, Section, Value, days, key, seconds};
 
 pub(super) const LOGIN: Section = Section {
     title: "[login]",

@@ -1,6 +1,6 @@
 //! Keys of `[[routes]]`.
 
-use super::{HEADER, HOST, Kind, PATH, Required, STRING, Said, Section, Value, key};
+use super::{HEADER, HOST, Kind, ORIGIN, PATH, Required, STRING, Said, Section, Value, key};
 
 const NAME: Kind = Kind::Text("string", "^[!-~]{1,64}$");
 const UPSTREAM: Kind = Kind::Text("address", "^http://[^/@]+/?$");
@@ -73,7 +73,13 @@ headers = { user = "X-Remote-User" }
             "routes.counts_as_activity",
             Kind::Boolean,
             Value("true"),
-            "`false`: requests here, such as polling, do not keep a session from idling out",
+            "`false`: requests here, such as polling, and what clients send into WebSockets, do not keep a session from idling out",
+        ),
+        key(
+            "routes.websocket_origins",
+            Kind::List(&ORIGIN),
+            Value("[]"),
+            "other origins whose pages may open a WebSocket with the session cookie; the host's own always may",
         ),
     ],
     notes: "",
