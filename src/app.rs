@@ -31,7 +31,7 @@ use crate::gateway::{Gateway, GatewayError, Parts};
 use crate::login::{Login, LoginError};
 use crate::observe::access_log::{AccessLog, LogThread, WorkerLog};
 use crate::observe::audit::{AuditLog, AuditThread};
-use crate::proxy::UpstreamPool;
+use crate::proxy::{UpstreamPool, Upstreams};
 use crate::server::{self, BindError, ListenAddress, Workers};
 use crate::session::{self, OpenError, OpenReport, SessionManager};
 
@@ -163,15 +163,21 @@ pub fn start(config: &Config, clock: Arc<dyn Clock>, random: Arc<dyn Random>) ->
     let admin = Admin::new(sessions.clone(), login.clone(), clock.clone());
 
     let secret: &Secret = config.session.secrets.first().ok_or(AppError::NoSecret)?;
-    let parts = Parts { sessions: sessions.clone(), login, clock: clock.clone(), random: random.clone() };
+    let parts = Parts {
+        sessions: sessions.clone(),
+        login,
+        upstreams: Arc::new(Upstreams::default()),
+        clock: clock.clone(),
+        random: random.clone(),
+    };
     let snapshot = Arc::new(ArcSwap::from_pointee(Gateway::build(&config.gateway, secret, parts.clone())?));
     let reloader = Reloader::new(config.clone(), parts, snapshot.clone(), users_seen);
     let seed = RequestIdSeed::new(&*random)?;
     let (access_log, log_thread) = log.unzip();
-    let (proxy, pool_clock) = (config.proxy, clock.clone());
+    let pool_clock = clock.clone();
     let workers = server::start(&config.server, &listeners, move |index| {
         let log = access_log.clone().map(worker_log);
-        let pool = UpstreamPool::start(proxy, pool_clock.clone());
+        let pool = UpstreamPool::start(pool_clock.clone());
         GatewayService::new(Rc::new(Worker::new(snapshot.clone(), pool, log, seed.worker(index))))
     })?;
 

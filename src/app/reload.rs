@@ -181,7 +181,6 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
         session,
         login,
         gateway,
-        proxy,
         management,
         admin_socket,
         access_log,
@@ -207,7 +206,6 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
         ("management.admin_socket", old.admin_socket != *admin_socket),
         ("access_log", old.access_log != *access_log),
         ("audit_log", old.audit_log != *audit_log),
-        ("proxy", old.proxy != *proxy),
     ];
     differs.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()
 }

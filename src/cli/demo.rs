@@ -64,7 +64,7 @@ impl DemoCommand {
         let app = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let port = app.local_addr()?.port();
         sample_app::start(app)?;
-        let upstream = UpstreamAddress::Http { host: Ipv4Addr::LOCALHOST.to_string().into(), port };
+        let upstream = UpstreamAddress::http(Ipv4Addr::LOCALHOST.to_string(), port);
         let listen = self.listen.unwrap_or_else(free_address);
         let mut config = config::for_upstream(&upstream, &ListenAddress::Tcp(listen), &state)?;
         // The terminal is for the person who tries it out.

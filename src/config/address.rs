@@ -28,19 +28,19 @@ pub(super) fn listen_address(text: &str, base: &Path) -> Result<ListenAddress, S
 /// A sentence that says what is wrong with `text`.
 pub fn upstream_address(text: &str) -> Result<UpstreamAddress, String> {
     if text.contains("://") || text.starts_with("unix:") {
-        return http_address(text);
+        return upstream_url(text);
     }
     match text.parse::<u16>() {
-        Ok(port) if port > 0 => Ok(UpstreamAddress::Http { host: "127.0.0.1".into(), port }),
+        Ok(port) if port > 0 => Ok(UpstreamAddress::http("127.0.0.1", port)),
         _ if text.bytes().all(|b| b.is_ascii_digit()) => {
             Err(format!("{text:?} is not a port from 1 to 65535"))
         }
-        _ => http_address(&format!("http://{text}")),
+        _ => upstream_url(&format!("http://{text}")),
     }
 }
 
 /// An upstream as the file has it: `http://host[:port]`, nothing behind it but one slash.
-pub(super) fn http_address(text: &str) -> Result<UpstreamAddress, String> {
+pub(super) fn upstream_url(text: &str) -> Result<UpstreamAddress, String> {
     let Some(rest) = text.strip_prefix("http://") else {
         return Err(match text.split_once(':') {
             Some((scheme @ ("https" | "h2c" | "unix"), _)) => {
@@ -68,7 +68,7 @@ pub(super) fn http_address(text: &str) -> Result<UpstreamAddress, String> {
         None if is_host(host) => host,
         _ => return Err(format!("{host:?} is not a host name or address")),
     };
-    Ok(UpstreamAddress::Http { host: host.to_ascii_lowercase().into(), port })
+    Ok(UpstreamAddress::http(host.to_ascii_lowercase(), port))
 }
 
 /// Whether `text` is a DNS name of ASCII labels or an IPv4 address (RFC 1123 section 2.1, `_` allowed as in practice).

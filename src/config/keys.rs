@@ -20,11 +20,12 @@ mod services;
 mod session;
 #[cfg(test)]
 mod tests;
+mod upstreams;
 
 pub use self::schema::schema;
 
 /// All sections, in the order of the reference.
-const SECTIONS: [&Section; 9] = [
+const SECTIONS: [&Section; 10] = [
     &server::SERVER,
     &session::SESSION,
     &session::COOKIE,
@@ -34,12 +35,13 @@ const SECTIONS: [&Section; 9] = [
     &services::AUDIT_LOG,
     &services::PROXY,
     &routes::ROUTES,
+    &upstreams::UPSTREAMS,
 ];
 
 /// One table of the file.
 #[derive(Debug)]
 struct Section {
-    /// Its header, as `[server]` or `[[routes]]`.
+    /// Its header, as `[server]` or `[[routes]]`; words may follow.
     title: &'static str,
     /// What it is for, in Markdown.
     about: &'static str,

@@ -21,6 +21,7 @@ mod headers;
 mod keys;
 mod login;
 mod problem;
+mod proxy;
 mod reader;
 mod routes;
 mod secrets;
@@ -28,6 +29,7 @@ mod server;
 mod session;
 #[cfg(test)]
 mod tests;
+mod upstreams;
 
 const LARGEST_FILE: u64 = 1024 * 1024;
 
@@ -44,8 +46,6 @@ pub struct Config {
     pub login: crate::login::Settings,
     /// Routes and the pipeline.
     pub gateway: crate::gateway::Settings,
-    /// Connections to upstreams.
-    pub proxy: crate::proxy::Settings,
     /// The management listener; `None` when switched off.
     pub management: Option<crate::server::ListenAddress>,
     /// Where the admin socket lies; `None` when switched off.
@@ -137,8 +137,6 @@ pub fn for_upstream(
     listen: &ListenAddress,
     state: &Path,
 ) -> Result<Config, Problems> {
-    let UpstreamAddress::Http { host, port } = upstream;
-    let host = if host.contains(':') { format!("[{host}]") } else { host.to_string() };
     let listen_text = match listen {
         ListenAddress::Tcp(address) => address.to_string(),
         ListenAddress::Unix(path) => format!("unix:{}", path.display()),
@@ -146,8 +144,9 @@ pub fn for_upstream(
     let text = format!(
         "[server]\nlisten = [{}]\n[session]\nsecrets = [\"file:secret.key\"]\n\
          store = {{ type = \"sled\", path = \"sessions\" }}\n[login.password]\nusers = \"users.toml\"\n\
-         [management]\nlisten = false\n[[routes]]\npath = \"/\"\nupstream = [\"http://{host}:{port}\"]\n",
+         [management]\nlisten = false\n[[routes]]\npath = \"/\"\nupstream = [{}]\n",
         toml::Value::String(listen_text),
+        toml::Value::String(upstream.to_string()),
     );
     let mut config = parse(&text, "these settings", state)?.config;
     // As given: a relative socket path belongs to the working folder here, not to `state`, and need not be UTF-8.
@@ -165,8 +164,8 @@ fn read<'a>(tree: &'a Spanned<DeTable<'a>>, text: &str, report: &'a Report, base
         server::management(root.section("management"), base, &server.settings.listen, &session.store);
     let access_log = server::access_log(root.section("access_log"), base);
     let audit_log = server::audit_log(root.section("audit_log"), base);
-    let proxy = server::proxy(root.section("proxy"));
-    let routes = routes::read(&mut root, &server, |at| line_of(text, at));
+    let limits = proxy::read(root.section("proxy"));
+    let routes = routes::read(&mut root, &server, &limits, |at| line_of(text, at));
     root.finish();
     let gateway = crate::gateway::Settings {
         prefix: server.prefix,
@@ -181,7 +180,6 @@ fn read<'a>(tree: &'a Spanned<DeTable<'a>>, text: &str, report: &'a Report, base
         session,
         login: login.settings,
         gateway,
-        proxy,
         management,
         admin_socket,
         access_log,

@@ -1,17 +1,16 @@
 //! `[[routes]]`: which request goes where, who may, and what the upstream hears of them.
 
-use std::net::IpAddr;
 use std::ops::Range;
 
-use super::address::{http_address, is_host, is_public};
+use super::address::is_host;
 use super::headers;
 use super::login::origins;
 use super::reader::{Field, Section};
 use super::server::{Server, path_prefix};
+use super::upstreams;
 use crate::gateway::{HeaderPreset, RouteSettings};
 use crate::policy::Access;
-use crate::proxy::UpstreamAddress;
-use crate::server::ListenAddress;
+use crate::proxy::Limits;
 
 const MISSING: &str = "add one:\n[[routes]]\npath = \"/\"\nupstream = [\"http://127.0.0.1:3000\"]";
 
@@ -19,6 +18,7 @@ const MISSING: &str = "add one:\n[[routes]]\npath = \"/\"\nupstream = [\"http://
 pub(super) fn read(
     root: &mut Section<'_>,
     server: &Server,
+    limits: &Limits,
     line: impl Fn(usize) -> usize,
 ) -> Vec<RouteSettings> {
     let Some(list) = root.take("routes") else {
@@ -34,7 +34,9 @@ pub(super) fn read(
     }
     let mut routes: Vec<(RouteSettings, Range<usize>)> = Vec::new();
     for entry in list.list().unwrap_or_default() {
-        let Some((route, span)) = entry.table().and_then(|section| one(section, server)) else { continue };
+        let Some((route, span)) = entry.table().and_then(|section| one(section, server, limits)) else {
+            continue;
+        };
         if let Some((_, first)) = routes.iter().find(|(r, _)| r.host == route.host && r.path == route.path) {
             let what = format!("this route has the host and path of the route in line {}", line(first.start));
             root.report().error(span.clone(), what, "no request can tell them apart: change or remove one");
@@ -48,13 +50,13 @@ pub(super) fn read(
     routes.into_iter().map(|(route, _)| route).collect()
 }
 
-fn one(mut section: Section<'_>, server: &Server) -> Option<(RouteSettings, Range<usize>)> {
+fn one(mut section: Section<'_>, server: &Server, limits: &Limits) -> Option<(RouteSettings, Range<usize>)> {
     let named = section.take("name");
     let host = section.take("host").map(|f| host(&f));
     let path_field = section.take("path");
     let path = path_field.as_ref().map_or(Some("/".to_owned()), |f| path(f, &server.prefix));
     let upstream_field = section.require("upstream", "upstream = [\"http://127.0.0.1:3000\"]");
-    let upstream = upstream_field.as_ref().map(|f| upstream(f, server));
+    let upstream = upstreams::read(&mut section, upstream_field.as_ref(), server, limits);
     let access = section.take("access").map(|f| access(&f));
     let headers = section.take("headers").and_then(|f| headers::read(&f)).unwrap_or(HeaderPreset::Remote);
     let mut flag = |key, usual| section.take(key).and_then(|f| f.boolean()).unwrap_or(usual);
@@ -121,51 +123,6 @@ fn path(field: &Field<'_>, prefix: &str) -> Option<String> {
         field.error(what, "take another path, or change server.prefix");
     }
     Some(path)
-}
-
-fn upstream(field: &Field<'_>, server: &Server) -> Vec<UpstreamAddress> {
-    let mut upstreams = Vec::new();
-    let entries = field.texts().unwrap_or_default();
-    if field.list_is_empty() {
-        field.error("`upstream` is empty", "upstream = [\"http://127.0.0.1:3000\"]");
-    }
-    if let Some((second, _)) = entries.get(1) {
-        second.warn("only the first upstream is used in this version", "take the others out");
-    }
-    for (entry, text) in entries {
-        if text.contains('@') {
-            entry.mask();
-        }
-        let Some(address) = http_address(text)
-            .map_err(|what| entry.error(what, "for example \"http://127.0.0.1:3000\""))
-            .ok()
-        else {
-            continue;
-        };
-        judge(&entry, &address, server);
-        upstreams.push(address);
-    }
-    upstreams
-}
-
-fn judge(entry: &Field<'_>, address: &UpstreamAddress, server: &Server) {
-    let UpstreamAddress::Http { host, port } = address;
-    let ip =
-        if &**host == "localhost" { Some(IpAddr::from([127, 0, 0, 1])) } else { host.parse::<IpAddr>().ok() };
-    let Some(ip) = ip else { return };
-    if is_public(ip) {
-        let what = "requests and identities travel to this public address without TLS";
-        entry.warn(what, "use a private address, or a tunnel");
-    }
-    let own = |l: &ListenAddress| match l {
-        ListenAddress::Tcp(tcp) => {
-            tcp.port() == *port && (tcp.ip() == ip || (tcp.ip().is_unspecified() && ip.is_loopback()))
-        }
-        ListenAddress::Unix(_) => false,
-    };
-    if server.settings.listen.iter().any(own) {
-        entry.error("this upstream is the gateway itself", "name the address that the app listens on");
-    }
 }
 
 fn access(field: &Field<'_>) -> Option<Access> {

@@ -1,4 +1,4 @@
-//! `[server]`, `[management]`, `[proxy]`, `[access_log]` and `[audit_log]`.
+//! `[server]`, `[management]`, `[access_log]` and `[audit_log]`.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -121,22 +121,6 @@ fn management_listener(
         report.warn(span, what, format!("listen on loopback: {DEFAULT_MANAGEMENT:?}"));
     }
     Some(address)
-}
-
-/// `[proxy]`.
-pub(super) fn proxy(mut section: Section<'_>) -> crate::proxy::Settings {
-    let mut span = |key, default: u64, most| {
-        let least = Duration::from_millis(100);
-        section.take(key).and_then(|f| f.duration(least..=most)).unwrap_or(Duration::from_secs(default))
-    };
-    let settings = crate::proxy::Settings {
-        connect_timeout: span("connect_timeout", 5, 300 * SECOND),
-        response_timeout: span("response_timeout", 60, 24 * HOUR),
-        idle_timeout: span("idle_timeout", 30, HOUR),
-        max_idle: section.take("max_idle").and_then(|f| size(&f, 0..=65536)).unwrap_or(64),
-    };
-    section.finish();
-    settings
 }
 
 /// `[access_log]`.

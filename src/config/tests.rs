@@ -7,6 +7,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::policy::Access;
+use crate::proxy::GroupSettings;
 use crate::session::{AtLimit, Cap, SecureMode, StoreSettings};
 
 const KEY: &str = "q0vXz9kPjB2mC7tR4wY8sLhN1dGf6aEuI3oZxVbMkJQ";
@@ -77,7 +78,8 @@ fn the_example_says_the_defaults() {
     assert_eq!(example.session.cookie, least.session.cookie);
     assert_eq!(example.login.hashing, least.login.hashing);
     assert_eq!(example.login.throttle, least.login.throttle);
-    assert_eq!((example.proxy, example.management), (least.proxy, least.management));
+    assert_eq!(example.management, least.management);
+    assert_eq!(example.gateway.routes[0].upstream.limits, least.gateway.routes[0].upstream.limits);
     assert_eq!(example.admin_socket.unwrap().file_name(), least.admin_socket.unwrap().file_name());
     assert_eq!(example.access_log, least.access_log);
 }
@@ -383,7 +385,7 @@ fn a_store_folder_that_everyone_may_write_to_is_refused() {
 
 #[test]
 fn upstreams_of_protect_may_be_short() {
-    let http = |host: &str, port| Ok(UpstreamAddress::Http { host: host.into(), port });
+    let http = |host: &str, port| Ok(UpstreamAddress::http(host, port));
     assert_eq!(upstream_address("3000"), http("127.0.0.1", 3000));
     assert_eq!(upstream_address("localhost:3000"), http("localhost", 3000));
     assert_eq!(upstream_address("http://[::1]:80/"), http("::1", 80));
@@ -401,7 +403,7 @@ fn the_settings_of_protect_pass_the_same_checks() {
     let listen = ListenAddress::Tcp("127.0.0.1:0".parse().unwrap());
     let config = for_upstream(&upstream, &listen, folder.path()).unwrap();
     assert_eq!(config.server.listen, std::slice::from_ref(&listen));
-    assert_eq!(config.gateway.routes[0].upstream, std::slice::from_ref(&upstream));
+    assert_eq!(config.gateway.routes[0].upstream, GroupSettings::single(upstream.clone()));
     assert_eq!(config.management, None);
     assert!(for_upstream(&upstream, &listen, &folder.path().join("none")).is_err());
 }

@@ -38,7 +38,7 @@ use crate::gateway::tunnel::KeepAlive;
 use crate::login::Login;
 use crate::pages::{PageError, Pages};
 use crate::policy::Access;
-use crate::proxy::UpstreamAddress;
+use crate::proxy::{GroupSettings, UpstreamGroup, Upstreams};
 use crate::session::{Activity, SessionManager};
 use crate::web::route::RouteTable;
 
@@ -62,7 +62,7 @@ pub struct Gateway {
 #[derive(Debug)]
 pub struct RouteTarget {
     name: String,
-    upstream: UpstreamAddress,
+    upstream: UpstreamGroup,
     access: Access,
     injected: InjectedHeaders,
     odd_names: OddNames,
@@ -72,7 +72,7 @@ pub struct RouteTarget {
 }
 
 impl RouteTarget {
-    fn upstream(&self) -> &UpstreamAddress {
+    fn upstream(&self) -> &UpstreamGroup {
         &self.upstream
     }
 }
@@ -84,6 +84,8 @@ pub struct Parts {
     pub sessions: Arc<SessionManager>,
     /// The password login.
     pub login: Arc<Login>,
+    /// The upstreams that are known.
+    pub upstreams: Arc<Upstreams>,
     /// The clock.
     pub clock: Arc<dyn Clock>,
     /// The random generator.
@@ -112,12 +114,13 @@ impl Gateway {
     pub fn build(settings: &Settings, secret: &Secret, parts: Parts) -> Result<Self, GatewayError> {
         let mut routes = RouteTable::default();
         for route in &settings.routes {
-            let upstream =
-                route.upstream.first().ok_or_else(|| GatewayError::NoUpstream(route.name.clone()))?;
+            if route.upstream.members.is_empty() {
+                return Err(GatewayError::NoUpstream(route.name.clone()));
+            }
             let odd_allowed = route.allow_odd_header_names || route.access == Access::Public;
             let target = Arc::new(RouteTarget {
                 name: route.name.clone(),
-                upstream: upstream.clone(),
+                upstream: parts.upstreams.group(&route.upstream),
                 access: route.access.clone(),
                 injected: InjectedHeaders::new(&route.headers),
                 odd_names: if odd_allowed { OddNames::Pass } else { OddNames::Drop },
@@ -129,7 +132,7 @@ impl Gateway {
                 return Err(GatewayError::Tie(route.name.clone()));
             }
         }
-        let Parts { sessions, login, clock, random } = parts;
+        let Parts { sessions, login, upstreams: _, clock, random } = parts;
         Ok(Self {
             routes,
             own_paths: OwnPaths::new(&settings.prefix),
@@ -176,8 +179,8 @@ pub struct RouteSettings {
     pub host: Option<String>,
     /// Path prefix by segment, starting with `/`, without a slash at the end but for `/` itself.
     pub path: String,
-    /// The upstreams; this version uses the first.
-    pub upstream: Vec<UpstreamAddress>,
+    /// The upstreams.
+    pub upstream: GroupSettings,
     /// Who may.
     pub access: Access,
     /// The identity headers that the upstream receives.

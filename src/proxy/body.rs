@@ -63,18 +63,24 @@ impl Body for RequestBody {
 pub struct ForwardedBody {
     incoming: Incoming,
     lease: Option<Lease>,
+    tunnel: Option<Tunnel>,
 }
 
 impl ForwardedBody {
     pub(super) fn new(incoming: Incoming, lease: Lease) -> Self {
-        let mut body = Self { incoming, lease: Some(lease) };
+        let mut body = Self { incoming, lease: Some(lease), tunnel: None };
         body.check_in_at_end();
         body
     }
 
+    /// The empty body of a 101.
+    pub(super) fn tunnelled(incoming: Incoming, tunnel: Tunnel) -> Self {
+        Self { incoming, lease: None, tunnel: Some(tunnel) }
+    }
+
     /// The upstream's side of the tunnel that a 101 opened.
     pub fn take_tunnel(&mut self) -> Option<Tunnel> {
-        None
+        self.tunnel.take()
     }
 
     fn check_in_at_end(&mut self) {

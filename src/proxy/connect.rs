@@ -7,7 +7,7 @@ use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpStream, lookup_host};
 
-use crate::proxy::UpstreamAddress;
+use crate::proxy::address::{Place, UpstreamAddress};
 use crate::proxy::body::RequestBody;
 
 /// Why no connection came about.
@@ -25,7 +25,9 @@ pub(super) async fn connect(
     address: &UpstreamAddress,
     limit: Duration,
 ) -> Result<SendRequest<RequestBody>, ConnectError> {
-    let UpstreamAddress::Http { host, port } = address;
+    let Place::Tcp { host, port } = &address.place else {
+        return Err(ConnectError::Io(io::ErrorKind::Unsupported.into()));
+    };
     let stream = match tokio::time::timeout(limit, open(host, *port)).await {
         Ok(opened) => opened.map_err(ConnectError::Io)?,
         Err(_) => return Err(ConnectError::Timeout),
@@ -36,9 +38,10 @@ pub(super) async fn connect(
         .handshake(TokioIo::new(stream))
         .await
         .map_err(|e| ConnectError::Io(io::Error::other(e)))?;
-    // Owned by the connection itself: it ends when the upstream closes, or when its `SendRequest` and bodies are dropped.
+    // Owned by the connection itself: it ends when the upstream closes, when its `SendRequest` and bodies are dropped, or with
+    // a 101, when the stream goes to whoever asked for it.
     tokio::task::spawn_local(async move {
-        let _ = connection.await;
+        let _ = connection.with_upgrades().await;
     });
     Ok(sender)
 }

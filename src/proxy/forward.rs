@@ -1,159 +1,149 @@
-//! One request to one upstream, and its answer.
+//! One request to one upstream of a group, and its answer.
 
 use std::future::poll_fn;
-use std::io;
 use std::pin::pin;
 use std::rc::Rc;
-use std::task::Poll;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
 
-use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, Version};
 use http_body::Body;
 use hyper::body::Incoming;
 
 use crate::policy::Permit;
-use crate::proxy::UpstreamAddress;
 use crate::proxy::body::{ForwardedBody, RequestBody};
-use crate::proxy::connect::ConnectError;
+use crate::proxy::endpoint::Endpoint;
+use crate::proxy::error::{ForwardError, closed_at_once, sent_and_failed, unreachable_upstream};
+use crate::proxy::group::{Tried, UpstreamGroup};
 use crate::proxy::pool::{Lease, Shared, UpstreamPool};
+use crate::proxy::upgrade;
 use crate::proxy::waiting::WaitKey;
+use crate::proxy::{Limits, UpstreamAddress};
 use crate::web::body::InboundBody;
 use crate::web::hop_by_hop;
 
-/// Why there is no response. Whatever the variant, the upstream connection is closed, and the request was not sent again
-/// once a byte of it may have reached the upstream.
-#[derive(Debug, thiserror::Error)]
-pub enum ForwardError {
-    /// No connection: refused, unreachable, or the name has no address. Answer 502.
-    #[error("cannot connect to {upstream}: {source}")]
-    Connect {
-        /// Whom.
-        upstream: UpstreamAddress,
-        /// Why.
-        source: io::Error,
-    },
-    /// No connection within the time limit. Answer 504.
-    #[error("{upstream} did not accept a connection in time")]
-    ConnectTimeout {
-        /// Who.
-        upstream: UpstreamAddress,
-    },
-    /// No response head within the time limit. Answer 504.
-    #[error("{upstream} did not answer in time")]
-    ResponseTimeout {
-        /// Who.
-        upstream: UpstreamAddress,
-    },
-    /// The upstream closed or broke the connection before its response head was complete. Answer 502.
-    #[error("{upstream} closed the connection without a response: {source}")]
-    Closed {
-        /// Who.
-        upstream: UpstreamAddress,
-        /// How.
-        source: hyper::Error,
-    },
-    /// The upstream answered with something that is not one unambiguous response (RFC 9112 section 6.3). Answer 502.
-    #[error("{upstream} sent a malformed response: {problem}")]
-    Protocol {
-        /// Who.
-        upstream: UpstreamAddress,
-        /// What was wrong.
-        problem: String,
-    },
-    /// The client's own request body failed: malformed, or the client left. Answer 400, if anyone still listens.
-    #[error("the request body failed on its way to {upstream}: {source}")]
-    RequestBody {
-        /// To whom.
-        upstream: UpstreamAddress,
-        /// How.
-        source: hyper::Error,
-    },
-}
-
-impl ForwardError {
-    /// The status a client gets for it.
-    pub fn status(&self) -> StatusCode {
-        match self {
-            Self::Connect { .. } | Self::Closed { .. } | Self::Protocol { .. } => StatusCode::BAD_GATEWAY,
-            Self::ConnectTimeout { .. } | Self::ResponseTimeout { .. } => StatusCode::GATEWAY_TIMEOUT,
-            Self::RequestBody { .. } => StatusCode::BAD_REQUEST,
-        }
-    }
-
-    /// The stable code for logs.
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::Connect { .. } => "upstream_connect",
-            Self::ConnectTimeout { .. } => "upstream_connect_timeout",
-            Self::ResponseTimeout { .. } => "upstream_response_timeout",
-            Self::Closed { .. } => "upstream_closed",
-            Self::Protocol { .. } => "upstream_protocol",
-            Self::RequestBody { .. } => "request_body",
-        }
-    }
-}
-
-/// Forwards `request` and answers with the upstream's response head; the body streams. Header fields are sent as they are
-/// (hop-by-hop fields and identity are the caller's work, see [`hop_by_hop::strip_request`]); the target is sent byte for byte.
-/// Dropping the future, or the body it yields, before its end aborts the exchange at the upstream.
+/// Forwards `request` to a member of `group` and answers with its response head; the body streams. Header fields are sent as
+/// they are (hop-by-hop fields and identity are the caller's work, see [`hop_by_hop::strip_request`]); the target is sent byte
+/// for byte. Dropping the future, or the body it yields, before its end aborts the exchange at the upstream.
+///
+/// A request that carries `Upgrade` (and `Connection: upgrade`) may be answered with 101: the response then has both fields
+/// again, and [`ForwardedBody::take_tunnel`] the upstream's side of what follows.
 ///
 /// # Errors
-/// See [`ForwardError`]. A request is sent at most once: only one that was never written is tried again, on a fresh connection.
+/// See [`ForwardError`]. A request is sent at most once: only one of which nothing was written is tried again, on a fresh
+/// connection, and then on other members as often as the group allows.
 pub async fn forward(
     pool: &Rc<UpstreamPool>,
     permit: Permit,
-    upstream: &UpstreamAddress,
+    group: &UpstreamGroup,
     request: Request<InboundBody>,
 ) -> Result<Response<ForwardedBody>, ForwardError> {
     // The permit is spent: one decision, one exchange.
     drop(permit);
-    let mut request = outbound(request);
+    let asked = request.headers().get(UPGRADE).cloned();
     let wait = Wait::enter(pool.shared());
+    let mut request = outbound(request);
     request.body_mut().note_progress(&wait.shared, wait.key);
-    let lease = pool.check_out(upstream).await.map_err(|e| unreachable_upstream(upstream, e))?;
-    let (lease, response) = match exchange(lease, request, &wait, upstream).await {
-        Ok(answered) => answered,
-        Err(Failed::Unsent(request)) => {
-            let fresh =
-                pool.check_out_fresh(upstream).await.map_err(|e| unreachable_upstream(upstream, e))?;
-            exchange(fresh, *request, &wait, upstream).await.map_err(|failed| match failed {
-                Failed::Final(error) => error,
-                Failed::Unsent(_) => closed_at_once(upstream),
-            })?
-        }
-        Err(Failed::Final(error)) => return Err(error),
-    };
-    inbound(response, lease, upstream)
+    let exchange = Exchange { pool, limits: &group.limits, wait };
+    let (lease, response) = exchange.with_a_member_of(group, request).await?;
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        // Boxed: it is rare, and would make the future of every request larger.
+        return Box::pin(upgrade::accept(response, lease, asked, &exchange.wait)).await;
+    }
+    inbound(response, lease)
 }
 
-/// How an exchange failed.
+/// How an attempt failed.
 enum Failed {
-    /// Not a byte was written; here is the request.
-    Unsent(Box<Request<RequestBody>>),
+    /// Not a byte was written; the request is where it was.
+    Unsent(ForwardError),
+    /// Something may have reached the upstream.
     Final(ForwardError),
 }
 
-async fn exchange(
-    mut lease: Lease,
-    request: Request<RequestBody>,
-    wait: &Wait,
-    upstream: &UpstreamAddress,
-) -> Result<(Lease, Response<Incoming>), Failed> {
-    let Some(sender) = lease.sender() else { return Err(Failed::Unsent(Box::new(request))) };
-    wait.restart();
-    let mut sending = pin!(sender.try_send_request(request));
-    let answered = poll_fn(|cx| match sending.as_mut().poll(cx) {
-        Poll::Ready(answered) => Poll::Ready(Some(answered)),
-        Poll::Pending => wait.shared.waiting.poll_expired(wait.key, cx).map(|()| None),
-    })
-    .await;
-    match answered {
-        Some(Ok(response)) => Ok((lease, response)),
-        Some(Err(mut failed)) => Err(match failed.take_message() {
-            Some(request) => Failed::Unsent(Box::new(request)),
-            None => Failed::Final(sent_and_failed(upstream, failed.into_error())),
-        }),
-        None => Err(Failed::Final(ForwardError::ResponseTimeout { upstream: upstream.clone() })),
+type Answered = (Lease, Response<Incoming>);
+
+/// One request on its way, whatever it takes.
+struct Exchange<'a> {
+    pool: &'a UpstreamPool,
+    limits: &'a Limits,
+    wait: Wait,
+}
+
+impl Exchange<'_> {
+    /// Tries members until one has answered or taken the request, or no more may be tried.
+    async fn with_a_member_of(
+        &self,
+        group: &UpstreamGroup,
+        request: Request<RequestBody>,
+    ) -> Result<Answered, ForwardError> {
+        let mut request = Some(request);
+        let mut tried = Tried::default();
+        let mut retries = group.retries;
+        let mut last = ForwardError::NoMember;
+        while let Some(headers) = request.as_ref().map(Request::headers)
+            && let Some((index, member)) = group.pick(headers, tried)
+        {
+            tried.insert(index);
+            match self.with(member.endpoint(), &mut request).await {
+                Ok(answered) => return Ok(answered),
+                Err(Failed::Unsent(error)) if retries > 0 => last = error,
+                Err(Failed::Unsent(error) | Failed::Final(error)) => return Err(error),
+            }
+            retries -= 1;
+        }
+        Err(last)
+    }
+
+    /// Tries one member: on an idle connection, and when that takes nothing of the request, on a fresh one.
+    async fn with(
+        &self,
+        endpoint: &Arc<Endpoint>,
+        request: &mut Option<Request<RequestBody>>,
+    ) -> Result<Answered, Failed> {
+        let upstream = &endpoint.address;
+        let unreachable = |error| Failed::Unsent(unreachable_upstream(upstream, error));
+        let ticket = self.pool.ticket(endpoint, self.limits);
+        let lease = self.pool.check_out(ticket, self.limits).await.map_err(unreachable)?;
+        match self.on(lease, request, upstream).await {
+            Err(Failed::Unsent(_)) => {}
+            answered_or_sent => return answered_or_sent,
+        }
+        let ticket = self.pool.ticket(endpoint, self.limits);
+        let fresh = self.pool.check_out_fresh(ticket, self.limits).await.map_err(unreachable)?;
+        self.on(fresh, request, upstream).await
+    }
+
+    /// Sends the request on a connection and waits for the response head.
+    async fn on(
+        &self,
+        mut lease: Lease,
+        request: &mut Option<Request<RequestBody>>,
+        upstream: &UpstreamAddress,
+    ) -> Result<Answered, Failed> {
+        let (Some(sender), Some(sent)) = (lease.sender(), request.take()) else {
+            return Err(Failed::Unsent(closed_at_once(upstream)));
+        };
+        self.wait.expect(self.limits.response_timeout);
+        let mut sending = pin!(sender.try_send_request(sent));
+        let answered = poll_fn(|cx| match sending.as_mut().poll(cx) {
+            Poll::Ready(answered) => Poll::Ready(Some(answered)),
+            Poll::Pending => self.wait.poll_expired(cx).map(|()| None),
+        })
+        .await;
+        match answered {
+            Some(Ok(response)) => Ok((lease, response)),
+            Some(Err(mut failed)) => Err(match failed.take_message() {
+                Some(unsent) => {
+                    *request = Some(unsent);
+                    Failed::Unsent(closed_at_once(upstream))
+                }
+                None => Failed::Final(sent_and_failed(upstream, failed.into_error())),
+            }),
+            None => Err(Failed::Final(ForwardError::ResponseTimeout { upstream: upstream.clone() })),
+        }
     }
 }
 
@@ -174,14 +164,10 @@ fn outbound(request: Request<InboundBody>) -> Request<RequestBody> {
 }
 
 /// The response as the client gets it, if it can be read in one way only.
-fn inbound(
-    response: Response<Incoming>,
-    lease: Lease,
-    upstream: &UpstreamAddress,
-) -> Result<Response<ForwardedBody>, ForwardError> {
+fn inbound(response: Response<Incoming>, lease: Lease) -> Result<Response<ForwardedBody>, ForwardError> {
     let (mut parts, body) = response.into_parts();
-    if let Some(problem) = framing_problem(parts.status, &parts.headers) {
-        return Err(ForwardError::Protocol { upstream: upstream.clone(), problem: problem.into() });
+    if let Some(problem) = framing_problem(&parts.headers) {
+        return Err(ForwardError::Protocol { upstream: lease.upstream().clone(), problem: problem.into() });
     }
     hop_by_hop::strip_response(&mut parts.headers);
     parts.version = Version::HTTP_11;
@@ -189,10 +175,7 @@ fn inbound(
 }
 
 /// What makes the response's end ambiguous, if anything does.
-fn framing_problem(status: StatusCode, headers: &HeaderMap) -> Option<&'static str> {
-    if status.is_informational() {
-        return Some("it switched protocols unasked");
-    }
+fn framing_problem(headers: &HeaderMap) -> Option<&'static str> {
     let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
     let mut encodings = headers.get_all(TRANSFER_ENCODING).iter();
     match (lengths.next(), encodings.next()) {
@@ -206,32 +189,8 @@ fn framing_problem(status: StatusCode, headers: &HeaderMap) -> Option<&'static s
     }
 }
 
-fn unreachable_upstream(upstream: &UpstreamAddress, error: ConnectError) -> ForwardError {
-    let upstream = upstream.clone();
-    match error {
-        ConnectError::Io(source) => ForwardError::Connect { upstream, source },
-        ConnectError::Timeout => ForwardError::ConnectTimeout { upstream },
-    }
-}
-
-fn closed_at_once(upstream: &UpstreamAddress) -> ForwardError {
-    let source = io::Error::new(io::ErrorKind::ConnectionReset, "a fresh connection was closed at once");
-    ForwardError::Connect { upstream: upstream.clone(), source }
-}
-
-fn sent_and_failed(upstream: &UpstreamAddress, source: hyper::Error) -> ForwardError {
-    let upstream = upstream.clone();
-    if source.is_user() {
-        ForwardError::RequestBody { upstream, source }
-    } else if source.is_parse() {
-        ForwardError::Protocol { upstream, problem: source.to_string() }
-    } else {
-        ForwardError::Closed { upstream, source }
-    }
-}
-
-/// A request's place among those that wait for a response.
-struct Wait {
+/// A request's place among those that wait.
+pub(super) struct Wait {
     shared: Rc<Shared>,
     key: WaitKey,
 }
@@ -242,8 +201,13 @@ impl Wait {
     }
 
     /// The time limit counts from now: connecting had its own.
-    fn restart(&self) {
-        self.shared.waiting.progress(self.key, self.shared.now.get(), false);
+    pub(super) fn expect(&self, limit: Duration) {
+        self.shared.waiting.expect(self.key, self.shared.now.get(), limit);
+    }
+
+    /// Ready once the limit has passed.
+    pub(super) fn poll_expired(&self, cx: &Context<'_>) -> Poll<()> {
+        self.shared.waiting.poll_expired(self.key, cx)
     }
 }
 

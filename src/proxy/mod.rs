@@ -9,51 +9,27 @@
 //!    └── response head        └── check in, when the response body has ended
 //! ```
 
-use std::time::Duration;
-
+mod address;
+mod balance;
 mod body;
 mod connect;
+mod endpoint;
+mod error;
 mod forward;
+mod group;
 mod pool;
+mod settings;
+mod upgrade;
 mod waiting;
 
+pub use address::{Place, Scheme, UpstreamAddress};
 pub use body::{ForwardedBody, RequestBody};
-pub use forward::{ForwardError, forward};
+pub use endpoint::Upstreams;
+pub use error::ForwardError;
+pub use forward::forward;
+pub use group::UpstreamGroup;
 pub use pool::{Counters, UpstreamPool};
-
-/// Where an upstream listens.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum UpstreamAddress {
-    /// `http://host:port`.
-    Http {
-        /// DNS name or address literal, without brackets.
-        host: Box<str>,
-        /// TCP port.
-        port: u16,
-    },
-}
-
-impl std::fmt::Display for UpstreamAddress {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Http { host, port } if host.contains(':') => write!(f, "http://[{host}]:{port}"),
-            Self::Http { host, port } => write!(f, "http://{host}:{port}"),
-        }
-    }
-}
-
-/// Checked settings of the proxy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Settings {
-    /// Time to connect to an upstream. Default 5 s.
-    pub connect_timeout: Duration,
-    /// Time from the request sent to the first byte of the response head. Default 60 s.
-    pub response_timeout: Duration,
-    /// Idle upstream connections kept per worker and upstream. Default 64.
-    pub max_idle: usize,
-    /// How long an idle upstream connection is kept. Default 30 s.
-    pub idle_timeout: Duration,
-}
+pub use settings::{Balance, DEFAULT_RETRIES, GroupSettings, Limits, MAX_MEMBERS, MemberSettings};
 
 #[cfg(test)]
 mod tests;

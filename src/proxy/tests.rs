@@ -1,145 +1,18 @@
-//! Real sockets on port 0: a raw client, a bare front that only forwards, and a scripted raw upstream.
+//! The engine from the outside, over real sockets.
 
-use std::convert::Infallible;
-use std::future::Future;
-use std::net::SocketAddr;
-use std::sync::Arc;
+use std::time::Duration;
 
-use http::{Request, Response};
-use http_body_util::{BodyExt, Either};
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::mpsc;
 
+mod balancing;
 mod messages;
+mod rig;
+mod upgrades;
+
+use rig::*;
 
 use super::*;
-use crate::base::clock::{Clock, ManualClock, Timestamp};
-use crate::policy::{Access, Decision, Facts, Permit, decide};
-use crate::web::body::{FullBody, InboundBody};
-
-fn local<F: Future>(test: F) -> F::Output {
-    Builder::new_current_thread().enable_all().build_local(LocalOptions::default()).unwrap().block_on(test)
-}
-
-fn permit() -> Permit {
-    match decide(&Access::Public, &Facts { identity: None }) {
-        Decision::Allow(permit) => permit,
-        _ => panic!("public is for everyone"),
-    }
-}
-
-struct Front {
-    address: SocketAddr,
-    pool: std::rc::Rc<UpstreamPool>,
-    clock: ManualClock,
-    /// What each forwarding came to: a status, or the code of an error.
-    outcomes: mpsc::UnboundedReceiver<String>,
-}
-
-impl Front {
-    async fn before(upstream: SocketAddr) -> Self {
-        let clock = ManualClock::new(Timestamp::from_secs(1_000));
-        let settings = Settings {
-            connect_timeout: Duration::from_secs(5),
-            response_timeout: Duration::from_secs(60),
-            max_idle: 64,
-            idle_timeout: Duration::from_secs(30),
-        };
-        let pool = UpstreamPool::unswept(settings, Arc::new(clock.clone()) as Arc<dyn Clock>);
-        let upstream =
-            UpstreamAddress::Http { host: upstream.ip().to_string().into(), port: upstream.port() };
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let (report, outcomes) = mpsc::unbounded_channel();
-        let front_pool = pool.clone();
-        tokio::task::spawn_local(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                stream.set_nodelay(true).unwrap();
-                let (pool, upstream, report) = (front_pool.clone(), upstream.clone(), report.clone());
-                let service = service_fn(move |request: Request<Incoming>| {
-                    let (pool, upstream, report) = (pool.clone(), upstream.clone(), report.clone());
-                    async move {
-                        let mut request = request.map(|body| InboundBody::new(body, None));
-                        crate::web::hop_by_hop::strip_request(request.headers_mut());
-                        let answer = match forward(&pool, permit(), &upstream, request).await {
-                            Ok(response) => {
-                                let _ = report.send(response.status().as_str().to_owned());
-                                response.map(Either::Left)
-                            }
-                            Err(error) => {
-                                let _ = report.send(error.code().to_owned());
-                                Response::builder()
-                                    .status(error.status())
-                                    .body(Either::Right(FullBody::empty().map_err(|e| match e {})))
-                                    .unwrap()
-                            }
-                        };
-                        Ok::<_, Infallible>(answer)
-                    }
-                });
-                tokio::task::spawn_local(
-                    http1::Builder::new().serve_connection(TokioIo::new(stream), service),
-                );
-            }
-        });
-        Self { address, pool, clock, outcomes }
-    }
-
-    async fn client(&self) -> TcpStream {
-        TcpStream::connect(self.address).await.unwrap()
-    }
-
-    /// One exchange on a connection of its own, to its close.
-    async fn exchange(&self, request: &str) -> String {
-        let mut client = self.client().await;
-        client.write_all(request.as_bytes()).await.unwrap();
-        let mut answer = Vec::new();
-        client.read_to_end(&mut answer).await.unwrap();
-        String::from_utf8(answer).unwrap()
-    }
-
-    fn pass_time(&self, span: Duration) {
-        self.clock.advance(span);
-        self.pool.sweep();
-    }
-}
-
-async fn upstream() -> (TcpListener, SocketAddr) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    (listener, address)
-}
-
-/// Reads until what came ends with `end`.
-async fn read_to(stream: &mut TcpStream, end: &str) -> String {
-    let mut seen = Vec::new();
-    while !seen.ends_with(end.as_bytes()) {
-        let mut byte = [0];
-        let n = stream.read(&mut byte).await.unwrap();
-        assert_ne!(n, 0, "closed after {:?}", String::from_utf8_lossy(&seen));
-        seen.extend_from_slice(&byte);
-    }
-    String::from_utf8(seen).unwrap()
-}
-
-async fn write(stream: &mut TcpStream, text: &str) {
-    stream.write_all(text.as_bytes()).await.unwrap();
-}
-
-/// Waits until the other end has closed, in whatever way.
-async fn closed(stream: &mut TcpStream) {
-    let mut rest = Vec::new();
-    let _ = stream.read_to_end(&mut rest).await;
-}
-
-const GET: &str = "GET /a%2fb/../c?d=%20 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
-const HELLO: &str = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
 
 #[test]
 fn the_target_reaches_the_upstream_byte_for_byte_and_the_body_comes_back() {
@@ -206,7 +79,7 @@ fn a_request_that_was_never_sent_is_retried_once_on_a_fresh_connection() {
         });
         for _ in 0..20 {
             assert!(front.exchange(GET).await.ends_with("hello"));
-            assert_eq!(front.outcomes.recv().await.unwrap(), "200");
+            assert_eq!(front.outcome().await, "200");
             closed_idle.recv().await.unwrap();
             // No time passes for the coarse clock, so no probe: the hard case.
         }
@@ -252,12 +125,12 @@ fn a_post_is_never_delivered_twice() {
             }
         });
         front.exchange(GET).await;
-        assert_eq!(front.outcomes.recv().await.unwrap(), "200");
+        assert_eq!(front.outcome().await, "200");
         let answer = front
             .exchange("POST /pay HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 4\r\n\r\npay!")
             .await;
         assert!(answer.starts_with("HTTP/1.1 502"), "{answer}");
-        assert_eq!(front.outcomes.recv().await.unwrap(), "upstream_closed");
+        assert_eq!(front.outcome().await, "upstream_closed");
         assert!(deliveries.recv().await.unwrap().starts_with("POST /pay"));
         assert!(deliveries.try_recv().is_err());
         assert_eq!(front.pool.counters(), Counters { opened: 1, reused: 1, in_use: 0 });
@@ -350,13 +223,13 @@ fn an_upstream_that_does_not_answer_is_504_and_one_that_is_not_there_502() {
         read_to(&mut up, "\r\n\r\n").await;
         front.pass_time(Duration::from_secs(59));
         front.pass_time(Duration::from_secs(2));
-        assert_eq!(front.outcomes.recv().await.unwrap(), "upstream_response_timeout");
+        assert_eq!(front.outcome().await, "upstream_response_timeout");
         assert!(read_to(&mut client, "\r\n\r\n").await.starts_with("HTTP/1.1 504"));
         closed(&mut up).await;
 
         drop(listener);
         assert!(front.exchange(GET).await.starts_with("HTTP/1.1 502"));
-        assert_eq!(front.outcomes.recv().await.unwrap(), "upstream_connect");
+        assert_eq!(front.outcome().await, "upstream_connect");
     });
 }
 
@@ -373,6 +246,6 @@ fn an_upstream_is_not_late_while_the_client_still_sends() {
         write(&mut client, "lf").await;
         read_to(&mut up, "lf").await;
         write(&mut up, HELLO).await;
-        assert_eq!(front.outcomes.recv().await.unwrap(), "200");
+        assert_eq!(front.outcome().await, "200");
     });
 }

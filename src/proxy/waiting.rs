@@ -1,4 +1,4 @@
-//! Requests that wait for a response head, with one coarse clock for all of them instead of a timer each.
+//! What the requests of a worker wait for, with one coarse clock for all of them instead of a timer each.
 
 use std::cell::RefCell;
 use std::task::{Context, Poll, Waker};
@@ -30,6 +30,8 @@ pub(super) struct WaitKey {
 struct Entry {
     serial: u64,
     since: Timestamp,
+    /// Longest wait from `since` on; `None` while something else bounds it.
+    limit: Option<Duration>,
     waker: Option<Waker>,
     expired: bool,
     /// The request body waits for the client: the upstream is not late.
@@ -37,12 +39,12 @@ struct Entry {
 }
 
 impl Waiting {
-    /// Enters a request at `now`.
+    /// Enters a request at `now`, without a limit.
     pub(super) fn enter(&self, now: Timestamp) -> WaitKey {
         let slots = &mut *self.slots.borrow_mut();
         slots.serial += 1;
         let serial = slots.serial;
-        let entry = Entry { serial, since: now, waker: None, expired: false, paused: false };
+        let entry = Entry { serial, since: now, limit: None, waker: None, expired: false, paused: false };
         if let Some(slot) = slots.free.pop()
             && let Some(place) = slots.entries.get_mut(slot)
         {
@@ -60,6 +62,15 @@ impl Waiting {
             entry.waker = None;
             entry.serial = 0;
             slots.free.push(key.slot);
+        }
+    }
+
+    /// From `now` on the request waits for something else, at most for `limit`.
+    pub(super) fn expect(&self, key: WaitKey, now: Timestamp, limit: Duration) {
+        if let Some(entry) = self.slots.borrow_mut().entry(key) {
+            entry.since = now;
+            entry.limit = Some(limit);
+            entry.paused = false;
         }
     }
 
@@ -85,10 +96,10 @@ impl Waiting {
         }
     }
 
-    /// Wakes every request that has waited longer than `limit`.
-    pub(super) fn sweep(&self, now: Timestamp, limit: Duration) {
+    /// Wakes every request that has waited too long.
+    pub(super) fn sweep(&self, now: Timestamp) {
         for entry in &mut self.slots.borrow_mut().entries {
-            if !entry.paused && now.since(entry.since) > limit {
+            if !entry.paused && entry.limit.is_some_and(|limit| now.since(entry.since) > limit) {
                 // A slot without a waker is free, or its request has not been polled yet.
                 if let Some(waker) = entry.waker.take() {
                     entry.expired = true;

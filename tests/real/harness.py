@@ -107,21 +107,18 @@ class Folder:
 
 class Gateway:
     """One gateway in a folder of its own; `routes` is the text of its `[[routes]]` tables, `store` the path of its sessions,
-    `server` and `session` more lines of these tables, `listeners` more items of `server.listen`."""
+    `session` more lines of its `[session]` table."""
 
-    def __init__(
-        self, folder, routes, users=("alice", "bob"), server="", store="state/sessions", session="", listeners=()
-    ):
+    def __init__(self, folder, routes, users=("alice", "bob"), server="", store="state/sessions", session=""):
         self.folder = pathlib.Path(folder)
         self.port = free_port()
         self.management = free_port()
         self.config = self.folder / "gateway.toml"
         self.process = None
         (self.folder / "state").mkdir(mode=0o700, exist_ok=True)
-        more = "".join(f", {listener}" for listener in listeners)
         self.config.write_text(
             f"""[server]
-listen = ["127.0.0.1:{self.port}"{more}]
+listen = ["127.0.0.1:{self.port}"]
 {server}
 [session]
 secrets = ["file:secret.key"]

@@ -3,7 +3,6 @@
 use super::{HEADER, HOST, Kind, ORIGIN, PATH, Required, STRING, Said, Section, Value, key};
 
 const NAME: Kind = Kind::Text("string", "^[!-~]{1,64}$");
-const UPSTREAM: Kind = Kind::Text("address", "^http://[^/@]+/?$");
 
 pub(super) const ROUTES: Section = Section {
     title: "[[routes]]",
@@ -26,13 +25,6 @@ headers = { user = "X-Remote-User" }
             .within("1 to 64 visible characters"),
         key("routes.host", HOST, Said("any host"), "or `\"*.suffix\"`").within("without a port"),
         key("routes.path", PATH, Value(r#""/""#), "a prefix by segment").within("outside the prefix"),
-        key(
-            "routes.upstream",
-            Kind::List(&UPSTREAM),
-            Required,
-            "`http://host[:port]`; this version uses the first",
-        )
-        .within("one or more"),
         key(
             "routes.access",
             Kind::Either(&[Kind::Words(&["public", "authenticated"]), Kind::Table]),

@@ -25,7 +25,7 @@ fn two_framings_in_a_response_are_502_and_the_connection_is_not_reused() {
                 closed(&mut up).await;
             });
             assert!(front.exchange(GET).await.starts_with("HTTP/1.1 502"), "{answer}");
-            assert_eq!(front.outcomes.recv().await.unwrap(), "upstream_protocol", "{answer}");
+            assert_eq!(front.outcome().await, "upstream_protocol", "{answer}");
             assert_eq!(front.pool.counters().in_use, 0);
         });
     }
