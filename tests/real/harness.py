@@ -107,18 +107,21 @@ class Folder:
 
 class Gateway:
     """One gateway in a folder of its own; `routes` is the text of its `[[routes]]` tables, `store` the path of its sessions,
-    `session` more lines of its `[session]` table."""
+    `server` and `session` more lines of these tables, `listeners` more items of `server.listen`."""
 
-    def __init__(self, folder, routes, users=("alice", "bob"), server="", store="state/sessions", session=""):
+    def __init__(
+        self, folder, routes, users=("alice", "bob"), server="", store="state/sessions", session="", listeners=()
+    ):
         self.folder = pathlib.Path(folder)
         self.port = free_port()
         self.management = free_port()
         self.config = self.folder / "gateway.toml"
         self.process = None
         (self.folder / "state").mkdir(mode=0o700, exist_ok=True)
+        more = "".join(f", {listener}" for listener in listeners)
         self.config.write_text(
             f"""[server]
-listen = ["127.0.0.1:{self.port}"]
+listen = ["127.0.0.1:{self.port}"{more}]
 {server}
 [session]
 secrets = ["file:secret.key"]
