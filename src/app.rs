@@ -4,6 +4,8 @@
 //! admin socket, signals, reload, drain); the session store's writer, the hash pool and both logs have threads of their own because
 //! they block.
 
+mod management;
+mod metrics;
 mod reload;
 
 use std::io;
@@ -15,10 +17,11 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
+use self::management::ManagementListener;
+use self::metrics::ProcessNumbers;
 use self::reload::{FileMark, Reloader};
 use crate::base::clock::Clock;
 use crate::base::secret::{Random, RandomError, Secret};
@@ -31,6 +34,7 @@ use crate::gateway::{Gateway, GatewayError, Parts};
 use crate::login::{Login, LoginError};
 use crate::observe::access_log::{AccessLog, LogThread, WorkerLog};
 use crate::observe::audit::{AuditLog, AuditThread};
+use crate::observe::metrics::{RequestCounts, Source};
 use crate::proxy::{UpstreamPool, Upstreams};
 use crate::server::{self, BindError, ListenAddress, Workers};
 use crate::session::{self, OpenError, OpenReport, SessionManager};
@@ -163,22 +167,32 @@ pub fn start(config: &Config, clock: Arc<dyn Clock>, random: Arc<dyn Random>) ->
     let admin = Admin::new(sessions.clone(), login.clone(), clock.clone());
 
     let secret: &Secret = config.session.secrets.first().ok_or(AppError::NoSecret)?;
+    let requests = Arc::new(RequestCounts::default());
     let parts = Parts {
         sessions: sessions.clone(),
-        login,
+        login: login.clone(),
         upstreams: Arc::new(Upstreams::default()),
         clock: clock.clone(),
         random: random.clone(),
+        requests: requests.clone(),
     };
     let snapshot = Arc::new(ArcSwap::from_pointee(Gateway::build(&config.gateway, secret, parts.clone())?));
-    let reloader = Reloader::new(config.clone(), parts, snapshot.clone(), users_seen);
+    let process = Arc::new(ProcessNumbers::new(clock.now()));
+    let reloader = Reloader::new(config.clone(), parts, snapshot.clone(), users_seen, process.clone());
+    let sources: Vec<Arc<dyn Source>> = vec![requests.clone(), sessions.clone(), login, process];
     let seed = RequestIdSeed::new(&*random)?;
     let (access_log, log_thread) = log.unzip();
     let pool_clock = clock.clone();
     let workers = server::start(&config.server, &listeners, move |index| {
         let log = access_log.clone().map(worker_log);
         let pool = UpstreamPool::start(pool_clock.clone());
-        GatewayService::new(Rc::new(Worker::new(snapshot.clone(), pool, log, seed.worker(index))))
+        GatewayService::new(Rc::new(Worker::new(
+            snapshot.clone(),
+            pool,
+            log,
+            seed.worker(index),
+            requests.worker(),
+        )))
     })?;
 
     let addresses = listeners.local_addresses();
@@ -192,6 +206,7 @@ pub fn start(config: &Config, clock: Arc<dyn Clock>, random: Arc<dyn Random>) ->
         clock,
         random,
         management,
+        sources,
         admin: admin_socket.map(|socket| (socket, admin)),
         workers,
         log_thread,
@@ -247,6 +262,7 @@ struct Control {
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
     management: Option<ManagementListener>,
+    sources: Vec<Arc<dyn Source>>,
     admin: Option<(AdminSocket, Admin)>,
     workers: Workers,
     log_thread: Option<LogThread>,
@@ -268,7 +284,7 @@ impl Control {
     async fn control(self, stopped: oneshot::Receiver<()>) -> Ended {
         let draining = Arc::new(AtomicBool::new(false));
         if let Some(listener) = self.management {
-            let management = Management::new(self.sessions.clone(), draining.clone());
+            let management = Management::new(self.sessions.clone(), draining.clone(), self.sources);
             tokio::task::spawn_local(listener.serve(management));
         }
         let admin = self.admin.map(|(socket, admin)| tokio::task::spawn_local(socket.serve(admin)));
@@ -333,58 +349,4 @@ async fn next_signal() {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
-}
-
-/// The bound management listener.
-enum ManagementListener {
-    Tcp(std::net::TcpListener),
-    Unix(std::os::unix::net::UnixListener),
-}
-
-impl ManagementListener {
-    fn bind(address: &ListenAddress) -> Result<Self, AppError> {
-        let bound = match address {
-            ListenAddress::Tcp(at) => std::net::TcpListener::bind(at)
-                .and_then(|listener| listener.set_nonblocking(true).map(|()| Self::Tcp(listener))),
-            ListenAddress::Unix(path) => server::bind_unix_socket(path).map(Self::Unix),
-        };
-        bound.map_err(|cause| AppError::Management { address: address.clone(), cause })
-    }
-
-    fn address(&self) -> Option<SocketAddr> {
-        match self {
-            Self::Tcp(listener) => listener.local_addr().ok(),
-            Self::Unix(_) => None,
-        }
-    }
-
-    async fn serve(self, management: Management) {
-        let failed = |error: io::Error| tracing::error!(%error, "the management listener ended");
-        match self {
-            Self::Tcp(listener) => match TcpListener::from_std(listener) {
-                Ok(listener) => loop {
-                    match listener.accept().await {
-                        Ok((stream, _)) => drop(tokio::task::spawn_local(management.clone().serve(stream))),
-                        Err(error) => pause_after(&error).await,
-                    }
-                },
-                Err(error) => failed(error),
-            },
-            Self::Unix(listener) => match UnixListener::from_std(listener) {
-                Ok(listener) => loop {
-                    match listener.accept().await {
-                        Ok((stream, _)) => drop(tokio::task::spawn_local(management.clone().serve(stream))),
-                        Err(error) => pause_after(&error).await,
-                    }
-                },
-                Err(error) => failed(error),
-            },
-        }
-    }
-}
-
-/// Out of file descriptors or the like: wait instead of spinning (X21).
-async fn pause_after(error: &io::Error) {
-    tracing::warn!(%error, "cannot accept a management connection");
-    tokio::time::sleep(Duration::from_millis(100)).await;
 }

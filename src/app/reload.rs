@@ -15,6 +15,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::oneshot;
 use tokio::time::MissedTickBehavior;
 
+use super::metrics::ProcessNumbers;
 use crate::base::clock::Timestamp;
 use crate::config::{self, Config, LoadError, Severity};
 use crate::gateway::{Gateway, GatewayError, Parts};
@@ -55,6 +56,7 @@ pub(super) struct Reloader {
     users_seen: Option<FileMark>,
     /// Users who expired up to here have lost their sessions.
     refreshed_at: Timestamp,
+    process: Arc<ProcessNumbers>,
 }
 
 impl Reloader {
@@ -64,9 +66,10 @@ impl Reloader {
         parts: Parts,
         snapshot: Arc<ArcSwap<Gateway>>,
         users_seen: Option<FileMark>,
+        process: Arc<ProcessNumbers>,
     ) -> Self {
         let refreshed_at = parts.clock.now();
-        Self { config, parts, snapshot, users_seen, refreshed_at }
+        Self { config, parts, snapshot, users_seen, refreshed_at, process }
     }
 
     /// Reloads on SIGHUP, when `asked` (the answer says whether everything could be used), and when the user file has changed.
@@ -98,6 +101,7 @@ impl Reloader {
         if let Err(error) = &config {
             refused(error);
         }
+        self.process.config.read(config.is_ok(), self.parts.clock.now());
         users && config.is_ok()
     }
 
@@ -119,7 +123,9 @@ impl Reloader {
     async fn users(&mut self) -> bool {
         // Before the reading: a change in between is found by the next look.
         self.users_seen = FileMark::of(&self.config.login.users);
-        if let Err(error) = self.parts.login.reload() {
+        let read = self.parts.login.reload();
+        self.process.users.read(read.is_ok(), self.parts.clock.now());
+        if let Err(error) = read {
             refused(&error.into());
             return false;
         }

@@ -1,12 +1,12 @@
-//! The management listener: health for supervisors, on a listener of its own and never on a public one (X32).
+//! The management listener: health for supervisors, numbers for Prometheus, on a listener of its own and never on a public one (X32).
 
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -14,6 +14,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::json;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use crate::observe::metrics::{Exposition, Scrape, Source};
 use crate::session::SessionManager;
 use crate::web::body::FullBody;
 
@@ -22,12 +23,17 @@ use crate::web::body::FullBody;
 pub struct Management {
     sessions: Arc<SessionManager>,
     draining: Arc<AtomicBool>,
+    sources: Arc<[Arc<dyn Source>]>,
 }
 
 impl Management {
-    /// Reports on `sessions` and on whether the process is `draining`.
-    pub fn new(sessions: Arc<SessionManager>, draining: Arc<AtomicBool>) -> Self {
-        Self { sessions, draining }
+    /// Reports on `sessions` and on whether the process is `draining`; metrics are what the `sources` tell.
+    pub fn new(
+        sessions: Arc<SessionManager>,
+        draining: Arc<AtomicBool>,
+        sources: Vec<Arc<dyn Source>>,
+    ) -> Self {
+        Self { sessions, draining, sources: sources.into() }
     }
 
     /// Serves one connection to its end.
@@ -46,13 +52,24 @@ impl Management {
     fn answer(&self, request: &Request<Incoming>) -> Response<FullBody> {
         let read = matches!(*request.method(), Method::GET | Method::HEAD);
         match request.uri().path() {
-            "/healthz" | "/readyz" if !read => {
+            "/healthz" | "/readyz" | "/metrics" if !read => {
                 reply(StatusCode::METHOD_NOT_ALLOWED, &json!({ "status": "method" }))
             }
             // Alive: the process answers at all.
             "/healthz" => reply(StatusCode::OK, &json!({ "status": "ok" })),
             "/readyz" => self.ready(),
+            "/metrics" => self.metrics(request.headers()),
             _ => reply(StatusCode::NOT_FOUND, &json!({ "status": "not_found" })),
+        }
+    }
+
+    fn metrics(&self, headers: &HeaderMap) -> Response<FullBody> {
+        let exposition = Exposition::wanted(headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()));
+        let mut scrape = Scrape::default();
+        self.sources.iter().for_each(|source| source.report(&mut scrape));
+        match scrape.text(exposition) {
+            Ok(text) => with_type(Response::new(FullBody::from(text)), exposition.content_type()),
+            Err(_) => reply(StatusCode::INTERNAL_SERVER_ERROR, &json!({ "status": "internal" })),
         }
     }
 
@@ -72,7 +89,11 @@ impl Management {
 fn reply(status: StatusCode, value: &serde_json::Value) -> Response<FullBody> {
     let mut reply = Response::new(FullBody::from(format!("{value}\n")));
     *reply.status_mut() = status;
-    reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    with_type(reply, "application/json")
+}
+
+fn with_type(mut reply: Response<FullBody>, content_type: &'static str) -> Response<FullBody> {
+    reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     reply.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     reply
 }

@@ -36,6 +36,7 @@ use crate::gateway::identity_headers::{HeaderFirewall, InjectedHeaders, OddNames
 use crate::gateway::own_paths::OwnPaths;
 use crate::gateway::tunnel::KeepAlive;
 use crate::login::Login;
+use crate::observe::metrics::{RequestCounts, RouteId};
 use crate::pages::{PageError, Pages};
 use crate::policy::Access;
 use crate::proxy::{GroupSettings, UpstreamGroup, Upstreams};
@@ -62,6 +63,7 @@ pub struct Gateway {
 #[derive(Debug)]
 pub struct RouteTarget {
     name: String,
+    counted_as: RouteId,
     upstream: UpstreamGroup,
     access: Access,
     injected: InjectedHeaders,
@@ -90,6 +92,8 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// The random generator.
     pub random: Arc<dyn Random>,
+    /// What the workers have answered.
+    pub requests: Arc<RequestCounts>,
 }
 
 /// Why a snapshot could not be built.
@@ -120,6 +124,7 @@ impl Gateway {
             let odd_allowed = route.allow_odd_header_names || route.access == Access::Public;
             let target = Arc::new(RouteTarget {
                 name: route.name.clone(),
+                counted_as: parts.requests.route(&route.name),
                 upstream: parts.upstreams.group(&route.upstream),
                 access: route.access.clone(),
                 injected: InjectedHeaders::new(&route.headers),
@@ -132,7 +137,7 @@ impl Gateway {
                 return Err(GatewayError::Tie(route.name.clone()));
             }
         }
-        let Parts { sessions, login, upstreams: _, clock, random } = parts;
+        let Parts { sessions, login, upstreams: _, clock, random, requests: _ } = parts;
         Ok(Self {
             routes,
             own_paths: OwnPaths::new(&settings.prefix),

@@ -21,6 +21,7 @@ use crate::gateway::reply::{OpenLine, Reply, ReplyBody, SESSION_OVER};
 use crate::gateway::respond::{Failure, INTERNAL, STORE_UNREACHABLE, closing};
 use crate::gateway::upgrade::{FOREIGN_PAGE, Passing, UNKNOWN_PROTOCOL, comes_from_our_page};
 use crate::gateway::worker::Worker;
+use crate::observe::metrics::{RouteId, Verdict};
 use crate::policy::{Access, Decision, Facts, decide};
 use crate::proxy::{self, ForwardError};
 use crate::web::body::InboundBody;
@@ -41,9 +42,10 @@ pub async fn answer(
     request: Request<InboundBody>,
     facts: Option<HeadFacts>,
 ) -> Reply {
-    let mut note = Note(worker.open_line(&request));
+    let mut note = Note::new(worker.open_line(&request));
     let mut reply = walk(&worker, &connection, request, facts, &mut note).await;
-    if let Some(mut line) = note.0 {
+    worker.counts.count(note.route, note.verdict, reply.status());
+    if let Some(mut line) = note.line {
         line.status = reply.status().as_u16();
         reply.body_mut().log(line);
     }
@@ -70,13 +72,13 @@ async fn walk(
     let normal = match normalize(&request, facts) {
         Ok(normal) => normal,
         Err(refusal) => {
-            note.decision("refuse", Some(refusal.code()));
+            note.decision(Verdict::Refuse, Some(refusal.code()));
             return refuse(refusal.code(), request.headers());
         }
     };
     let asked = Asked::by(&request);
     if asked == Some(Asked::UnknownConnect) {
-        note.decision("refuse", Some(UNKNOWN_PROTOCOL.code));
+        note.decision(Verdict::Refuse, Some(UNKNOWN_PROTOCOL.code));
         return UNKNOWN_PROTOCOL.reply(&gateway.pages, false, id);
     }
     let client = connection.client(&gateway, request.headers());
@@ -87,12 +89,12 @@ async fn walk(
         OwnPath::Other => None,
         OwnPath::Own(endpoint) if gateway.routes.serves(&normal.host.name) => Some(endpoint.to_owned()),
         OwnPath::Own(_) => {
-            note.decision("refuse", Some("no_route"));
+            note.decision(Verdict::Refuse, Some("no_route"));
             let failure = Failure::new(StatusCode::NOT_FOUND, "no_route", NO_ROUTE);
             return failure.reply(&gateway.pages, accepts_html(request.headers()), id);
         }
         OwnPath::Ambiguous => {
-            note.decision("refuse", Some("ambiguous_path"));
+            note.decision(Verdict::Refuse, Some("ambiguous_path"));
             return refuse("ambiguous_path", request.headers());
         }
     };
@@ -101,23 +103,23 @@ async fn walk(
         note.line(|line| line.identity = call.identity());
         // Boxed: it is large and rare, and would make the future of every request as large.
         let (reply, reason) = Box::pin(endpoints::answer(call, &endpoint, request)).await;
-        note.decision("own", reason);
+        note.decision(Verdict::Own, reason);
         return reply;
     }
 
     // Match: the most specific route, the same for every reading of the path.
     let route = match gateway.routes.find(&normal.host.name, &normal.path) {
         RouteMatch::One(route) if normal.path.encoded_slash && !route.allow_encoded_slashes => {
-            note.decision("refuse", Some("encoded_slash"));
+            note.decision(Verdict::Refuse, Some("encoded_slash"));
             return refuse("encoded_slash", request.headers());
         }
         RouteMatch::One(route) => route.clone(),
         RouteMatch::Ambiguous => {
-            note.decision("refuse", Some("ambiguous_path"));
+            note.decision(Verdict::Refuse, Some("ambiguous_path"));
             return refuse("ambiguous_path", request.headers());
         }
         RouteMatch::None => {
-            note.decision("refuse", Some("no_route"));
+            note.decision(Verdict::Refuse, Some("no_route"));
             let failure = Failure::new(StatusCode::NOT_FOUND, "no_route", NO_ROUTE);
             return failure.reply(&gateway.pages, accepts_html(request.headers()), id);
         }
@@ -132,13 +134,14 @@ async fn walk(
         managed = Box::pin(gateway.sessions.resolve(managed, headers, caller, activity, now)).await;
     }
     let identity = managed.session.as_ref().and_then(|session| session.identity());
+    note.route = route.counted_as;
     note.line(|line| {
         line.identity.clone_from(&identity);
         line.route = Some(route.clone());
         line.reason = managed.rejected.map(|rejection| rejection.code());
     });
     if let Some(after) = managed.retry_after {
-        note.decision("refuse", Some(BAD_COOKIES));
+        note.decision(Verdict::Refuse, Some(BAD_COOKIES));
         let reply = too_many_bad_cookies(after).reply(&gateway.pages, accepts_html(request.headers()), id);
         return challenge::with_cookie(reply, managed.set_cookie);
     }
@@ -148,15 +151,15 @@ async fn walk(
         Decision::Allow(permit) => permit,
         // The session may be a good one, and nobody can say: no login page, which would end it, and no way through.
         Decision::Challenge if managed.unresolved.is_some() => {
-            note.decision("refuse", Some(STORE_UNREACHABLE.code));
+            note.decision(Verdict::Refuse, Some(STORE_UNREACHABLE.code));
             return STORE_UNREACHABLE.reply(&gateway.pages, accepts_html(request.headers()), id);
         }
         Decision::Challenge => {
-            note.line(|line| line.decision = "challenge");
+            note.decide(Verdict::Challenge);
             return challenge::log_in_first(&gateway, &request, managed.set_cookie, id);
         }
         Decision::Deny(reason) => {
-            note.decision("deny", Some(reason.code()));
+            note.decision(Verdict::Deny, Some(reason.code()));
             return challenge::denied(
                 &gateway,
                 &request,
@@ -172,10 +175,10 @@ async fn walk(
         && asked.is_websocket()
         && !comes_from_our_page(request.headers(), &normal.host, &route.websocket_origins)
     {
-        note.decision("deny", Some(FOREIGN_PAGE.code));
+        note.decision(Verdict::Deny, Some(FOREIGN_PAGE.code));
         return challenge::with_cookie(FOREIGN_PAGE.reply(&gateway.pages, false, id), managed.set_cookie);
     }
-    note.line(|line| line.decision = "allow");
+    note.decide(Verdict::Allow);
 
     // Dress: hop-by-hop fields first, so that a client cannot nominate ours away; then strip, then inject.
     let accept = request.headers().get(ACCEPT).cloned();
@@ -189,7 +192,7 @@ async fn walk(
         Ok(passing) => passing,
         Err(error) => {
             tracing::error!(request_id = %id, %error, "no randomness for a handshake");
-            note.decision("refuse", Some(INTERNAL.code));
+            note.decision(Verdict::Refuse, Some(INTERNAL.code));
             return INTERNAL.reply(&gateway.pages, false, id);
         }
     };
@@ -241,24 +244,35 @@ fn wants_page(accept: Option<HeaderValue>) -> bool {
     accept.is_some_and(|accept| accepts_html(&HeaderMap::from_iter([(ACCEPT, accept)])))
 }
 
-/// The access log line while the request is walked; nothing when the log is off.
-struct Note(Option<Box<OpenLine>>);
+/// What is noted of a request while it is walked: for the counts, and for the access log when it is on.
+struct Note {
+    line: Option<Box<OpenLine>>,
+    route: RouteId,
+    verdict: Verdict,
+}
 
 impl Note {
+    fn new(line: Option<Box<OpenLine>>) -> Self {
+        Self { line, route: RouteId::default(), verdict: Verdict::Refuse }
+    }
+
     fn line(&mut self, change: impl FnOnce(&mut OpenLine)) {
-        if let Some(line) = &mut self.0 {
+        if let Some(line) = &mut self.line {
             change(line);
         }
     }
 
-    fn decision(&mut self, decision: &'static str, reason: Option<&'static str>) {
-        self.line(|line| {
-            line.decision = decision;
-            line.reason = reason;
-        });
+    fn decide(&mut self, verdict: Verdict) {
+        self.verdict = verdict;
+        self.line(|line| line.decision = verdict.code());
+    }
+
+    fn decision(&mut self, verdict: Verdict, reason: Option<&'static str>) {
+        self.decide(verdict);
+        self.line(|line| line.reason = reason);
     }
 
     fn started(&self) -> Option<Instant> {
-        self.0.is_some().then(Instant::now)
+        self.line.is_some().then(Instant::now)
     }
 }

@@ -14,6 +14,7 @@ use crate::gateway::request_id::{RequestId, RequestIds};
 use crate::gateway::respond::{INTERNAL, closing};
 use crate::gateway::{Gateway, pipeline};
 use crate::observe::access_log::WorkerLog;
+use crate::observe::metrics::{RouteId, Verdict, WorkerCounts};
 use crate::proxy::UpstreamPool;
 use crate::server::{Peer, Service};
 use crate::web::body::InboundBody;
@@ -29,6 +30,8 @@ pub struct Worker {
     pub streams: Rc<OpenStreams>,
     log: Option<Rc<WorkerLog>>,
     ids: RequestIds,
+    /// What this worker has answered.
+    pub counts: WorkerCounts,
 }
 
 impl Worker {
@@ -38,9 +41,10 @@ impl Worker {
         pool: Rc<UpstreamPool>,
         log: Option<Rc<WorkerLog>>,
         ids: RequestIds,
+        counts: WorkerCounts,
     ) -> Self {
         let streams = OpenStreams::start(snapshot.load().clock.clone());
-        Self { snapshot, pool, streams, log, ids }
+        Self { snapshot, pool, streams, log, ids, counts }
     }
 
     /// The snapshot in force: read once per request, so that a reload acts on the next one.
@@ -92,6 +96,7 @@ impl Service for GatewayService {
     }
 
     fn panicked(&self) -> Reply {
+        self.0.counts.count(RouteId::default(), Verdict::Refuse, INTERNAL.status);
         closing(INTERNAL.reply(&self.0.gateway().pages, false, self.0.next_id()))
     }
 }

@@ -4,6 +4,7 @@
 //! cost one hash each and get the same answer (X14).
 
 pub mod directory;
+mod metrics;
 pub mod names;
 pub mod password;
 mod pool;
@@ -19,6 +20,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 
 use self::directory::{Problem, UserDirectory};
+use self::metrics::Attempts;
 use self::password::{MAX_PASSWORD, PasswordError, StoredHash};
 use self::pool::{Overflow, Pool};
 use self::throttle::Throttle;
@@ -75,6 +77,7 @@ pub struct Login {
     decoy: Arc<StoredHash>,
     pool: Pool,
     throttle: Mutex<Throttle>,
+    attempts: Attempts,
 }
 
 /// What came of one attempt.
@@ -149,12 +152,25 @@ impl Login {
             decoy: Arc::new(StoredHash::decoy(settings.hashing, &SystemRandom)?),
             pool: Pool::start(settings.hashing).map_err(LoginError::Threads)?,
             throttle: Mutex::new(Throttle::new(settings.throttle, secret)),
+            attempts: Attempts::default(),
         }))
     }
 
     /// One attempt to log in as `username`, compared exactly: at most 256 bytes, not empty, no NUL; `password` at most
     /// 1 KiB, not empty, no NUL. `source` is the client's address after trusted proxies, `None` when there is none.
     pub async fn attempt(
+        &self,
+        username: &str,
+        password: Secret,
+        source: Option<IpAddr>,
+        now: Timestamp,
+    ) -> Outcome {
+        let outcome = self.judge(username, password, source, now).await;
+        self.attempts.count(&outcome);
+        outcome
+    }
+
+    async fn judge(
         &self,
         username: &str,
         password: Secret,

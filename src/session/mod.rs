@@ -24,6 +24,7 @@ pub mod keys;
 pub mod lifetime;
 mod live;
 mod manager;
+mod metrics;
 mod open;
 mod outcome;
 mod plan;

@@ -22,6 +22,7 @@ mod kept_connection;
 mod login;
 mod logout;
 mod messages;
+mod metrics;
 mod open_streams;
 mod operation;
 mod own_pages;

@@ -14,7 +14,7 @@ admin_socket = "/run/fluidgate/admin.sock"
             "management.listen",
             Kind::Either(&[ADDRESS, Kind::Only(false)]),
             Value(r#""127.0.0.1:9091""#),
-            "health, without a login",
+            "`/healthz`, `/readyz` and [`/metrics`](metrics.md), without a login",
         )
         .within("not a public one"),
         key(

@@ -1,0 +1,231 @@
+//! `/metrics` on the management listener: what it says, to whom, and that docs/metrics.md says the same.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+
+use crate::support::browser::TestBrowser;
+use crate::support::gateway::{Setup, TestGateway};
+use crate::support::upstream::TestUpstream;
+
+/// The lines of a scrape, each series with its value.
+struct Scraped(String);
+
+impl Scraped {
+    fn of(gateway: &TestGateway) -> Self {
+        let response = TestBrowser::new(gateway.management()).fetch("/metrics");
+        assert_eq!(response.status, 200);
+        assert_eq!(response.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
+        Self(response.text())
+    }
+
+    fn series(&self) -> impl Iterator<Item = (&str, u64)> {
+        let lines = self.0.lines().filter(|line| !line.starts_with('#'));
+        lines
+            .map(|line| line.rsplit_once(' ').unwrap())
+            .map(|(series, value)| (series, value.parse().unwrap()))
+    }
+
+    /// The value of a series; 0 when it is not there, as for a label that has not been seen.
+    fn get(&self, wanted: &str) -> u64 {
+        self.series()
+            .find(|(series, _)| *series == format!("fluidgate_{wanted}"))
+            .map_or(0, |(_, value)| value)
+    }
+}
+
+#[test]
+fn requests_are_counted_by_route_status_and_decision() {
+    let upstream = TestUpstream::start();
+    let routes = format!(
+        "[[routes]]\nname = \"app\"\npath = \"/app\"\nupstream = [\"{0}\"]\n\
+         [[routes]]\nname = \"staff\"\npath = \"/staff\"\nupstream = [\"{0}\"]\naccess = {{ groups = [\"staff\"] }}\n",
+        upstream.url()
+    );
+    let gateway = Setup::routes(routes).start();
+    let mut bob = gateway.browser();
+    bob.open("/app");
+    bob.log_in("bob");
+    bob.open("/app/1");
+    bob.open("/app/2");
+    bob.open("/staff");
+    bob.open("/elsewhere");
+    let scraped = Scraped::of(&gateway);
+    for (series, wanted) in [
+        ("route=\"app\",status=\"3xx\",decision=\"challenge\"", 1),
+        ("route=\"app\",status=\"2xx\",decision=\"allow\"", 2),
+        ("route=\"staff\",status=\"4xx\",decision=\"deny\"", 1),
+        ("route=\"\",status=\"3xx\",decision=\"own\"", 1),
+        ("route=\"\",status=\"4xx\",decision=\"refuse\"", 1),
+    ] {
+        assert_eq!(scraped.get(&format!("requests_total{{{series}}}")), wanted, "{series}\n{}", scraped.0);
+    }
+}
+
+#[test]
+fn the_counts_go_on_over_a_reload_that_takes_the_route_away() {
+    let upstream = TestUpstream::start();
+    let gateway = Setup::routes(format!(
+        "[[routes]]\nname = \"old\"\nupstream = [\"{}\"]\naccess = \"public\"\n",
+        upstream.url()
+    ))
+    .start();
+    gateway.browser().open("/");
+    gateway.change_config(|text| text.replace("\"old\"", "\"new\""));
+    assert!(gateway.reload());
+    gateway.browser().open("/");
+    let scraped = Scraped::of(&gateway);
+    for route in ["old", "new"] {
+        let series = format!("requests_total{{route=\"{route}\",status=\"2xx\",decision=\"allow\"}}");
+        assert_eq!(scraped.get(&series), 1, "{}", scraped.0);
+    }
+}
+
+#[test]
+fn sessions_logins_and_forged_cookies_are_counted() {
+    let upstream = TestUpstream::start();
+    let gateway = TestGateway::protecting(&upstream);
+    let (mut ada, mut bob) = (gateway.browser(), gateway.browser());
+    ada.log_in("ada");
+    bob.log_in_with("bob", "wrong", "/");
+    bob.log_in("bob");
+    bob.log_out();
+    let forged = format!("fluidgate=v1.{}.{}.{}", "a".repeat(8), "a".repeat(43), "a".repeat(22));
+    gateway.browser().request("GET", "/", &[("Cookie", &forged)], b"");
+    let scraped = Scraped::of(&gateway);
+    for (series, wanted) in [
+        ("sessions_live", 1),
+        ("sessions_created_total", 2),
+        ("sessions_ended_total{reason=\"logout\"}", 1),
+        ("logins_total{method=\"password\",result=\"granted\"}", 2),
+        ("logins_total{method=\"password\",result=\"refused\"}", 1),
+        ("session_store_up", 1),
+        ("users", 4),
+    ] {
+        assert_eq!(scraped.get(series), wanted, "{series}\n{}", scraped.0);
+    }
+    let rejected = scraped.series().filter(|(series, _)| series.contains("cookies_rejected"));
+    assert_eq!(rejected.map(|(_, value)| value).sum::<u64>(), 1, "{}", scraped.0);
+}
+
+#[test]
+fn a_refused_reload_shows_until_a_good_one() {
+    let upstream = TestUpstream::start();
+    let gateway = TestGateway::protecting(&upstream);
+    let start = Scraped::of(&gateway);
+    assert_eq!(start.get("config_last_reload_successful"), 1);
+    assert_eq!(start.get("start_time_seconds"), 1_800_000_000);
+    gateway.change_config(|text| format!("{text}\nnonsense = 1\n"));
+    gateway.change_users(|_| "nonsense".into());
+    gateway.advance(std::time::Duration::from_secs(60));
+    assert!(!gateway.reload());
+    let bad = Scraped::of(&gateway);
+    for file in ["config", "users"] {
+        assert_eq!(bad.get(&format!("{file}_last_reload_successful")), 0);
+        assert!(bad.get(&format!("{file}_reload_failures_total")) > 0);
+        assert_eq!(bad.get(&format!("{file}_last_reload_success_timestamp_seconds")), 1_800_000_000);
+    }
+    gateway.change_config(|text| text.replace("\nnonsense = 1\n", ""));
+    gateway.reload();
+    let good = Scraped::of(&gateway);
+    assert_eq!(good.get("config_last_reload_successful"), 1);
+    assert_eq!(good.get("config_last_reload_success_timestamp_seconds"), 1_800_000_060);
+}
+
+#[test]
+fn metrics_are_never_on_a_public_listener() {
+    let upstream = TestUpstream::start();
+    let gateway =
+        Setup::routes(format!("[[routes]]\npath = \"/app\"\nupstream = [\"{}\"]\n", upstream.url())).start();
+    let mut ada = gateway.browser();
+    ada.log_in("ada");
+    for path in ["/metrics", "/_auth/metrics", "/metrics/", "//metrics"] {
+        let response = ada.open(path);
+        assert!(
+            response.status >= 400 && !response.text().contains("fluidgate_"),
+            "{path}: {}",
+            response.text()
+        );
+    }
+}
+
+#[test]
+fn metrics_are_read_only_and_come_as_openmetrics_when_asked_for() {
+    let upstream = TestUpstream::start();
+    let gateway = TestGateway::protecting(&upstream);
+    let mut scraper = TestBrowser::new(gateway.management());
+    assert_eq!(scraper.request("POST", "/metrics", &[], b"").status, 405);
+    let accept = [("Accept", "application/openmetrics-text;version=1.0.0,text/plain;q=0.5")];
+    let response = scraper.request("GET", "/metrics", &accept, b"");
+    assert!(response.header("content-type").unwrap().starts_with("application/openmetrics-text"));
+    assert!(response.text().ends_with("# EOF\n"));
+}
+
+#[test]
+fn thirty_one_clients_that_say_nothing_leave_room_for_a_scraper() {
+    let upstream = TestUpstream::start();
+    let gateway = TestGateway::protecting(&upstream);
+    let silent: Vec<_> =
+        (0..31).map(|_| std::net::TcpStream::connect(gateway.management()).unwrap()).collect();
+    assert_eq!(TestBrowser::new(gateway.management()).fetch("/healthz").status, 200);
+    drop(silent);
+}
+
+/// Each metric as docs/metrics.md has it: name, type, labels, meaning.
+type Row = (String, String, String, String);
+
+#[test]
+fn the_page_lists_exactly_the_metrics_of_a_scrape() {
+    let upstream = TestUpstream::start();
+    let gateway = TestGateway::protecting(&upstream);
+    gateway.browser().open("/");
+    let scraped = Scraped::of(&gateway);
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/metrics.md");
+    let text = fs::read_to_string(&page).unwrap();
+    let listed: Vec<Row> = text.lines().filter_map(row).collect();
+    let told = told(&scraped, &listed);
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        let rows: String = told.iter().map(|(n, t, l, m)| format!("| `{n}` | {t} | {l} | {m} |\n")).collect();
+        let head = "| metric | type | labels | meaning |\n| --- | --- | --- | --- |\n";
+        let (before, behind) = text.split_once(head).unwrap();
+        let (_, after) = behind.split_once("\n## ").unwrap();
+        fs::write(&page, format!("{before}{head}{rows}\n## {after}")).unwrap();
+        return;
+    }
+    assert_eq!(listed, told, "rewrite the table with UPDATE_DOCS=1 cargo test --test integration metrics::");
+}
+
+fn row(line: &str) -> Option<Row> {
+    let mut cells = line.strip_prefix("| `fluidgate_")?.split(" | ").map(str::trim);
+    let mut cell = || cells.next().unwrap().trim_end_matches(" |").to_owned();
+    let name = format!("fluidgate_{}", cell().trim_end_matches('`'));
+    Some((name, cell(), cell(), cell()))
+}
+
+/// The rows of a scrape. The labels of a metric without a series yet are taken from the page.
+fn told(scraped: &Scraped, listed: &[Row]) -> Vec<Row> {
+    let mut labels: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for (series, _) in scraped.series() {
+        let (name, inner) = series.split_once('{').unwrap_or((series, ""));
+        let keys = inner.split("\",").filter_map(|label| label.split_once('=')).map(|(key, _)| key);
+        labels.entry(name).or_default().extend(keys);
+    }
+    let lines = |kind: &'static str| {
+        scraped.0.lines().filter_map(move |line| line.strip_prefix(kind)?.split_once(' '))
+    };
+    let kinds: BTreeMap<&str, &str> = lines("# TYPE ").collect();
+    let mut rows: Vec<Row> = lines("# HELP ")
+        .map(|(name, help)| {
+            let seen = labels
+                .get(name)
+                .map(|keys| keys.iter().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", "));
+            let before =
+                || listed.iter().find(|row| row.0 == name).map(|row| row.2.clone()).unwrap_or_default();
+            let help = help.trim_end_matches('.').to_owned();
+            let labels = Some(seen.unwrap_or_else(before)).filter(|labels| !labels.is_empty());
+            (name.to_owned(), kinds[name].to_owned(), labels.unwrap_or_else(|| "none".into()), help)
+        })
+        .collect();
+    rows.sort();
+    rows
+}
