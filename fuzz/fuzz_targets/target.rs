@@ -4,7 +4,7 @@
 use fluidgate::web::head_watch::HeadFacts;
 use fluidgate::web::normalize::normalize;
 use fluidgate::web::path::read_path;
-use fluidgate::web::route::{RouteMatch, RouteTable};
+use fluidgate::web::route::{Place, RouteMatch, RouteTable};
 use http::header::HOST;
 use http::{HeaderValue, Request, Uri};
 use libfuzzer_sys::fuzz_target;
@@ -21,10 +21,10 @@ fuzz_target!(|bytes: &[u8]| {
     let facts = HeadFacts { canonical_length: true, ..HeadFacts::default() };
     let Ok(normal) = normalize(&request, Some(facts)) else { return };
     let mut routes = RouteTable::default();
-    routes.insert(None, "/", "open");
-    routes.insert(None, "/admin", "closed");
+    routes.insert(&Place::below(None, "/"), "open");
+    routes.insert(&Place::below(None, "/admin"), "closed");
     // Nothing that is let through on the open route looks like the closed one to a lenient upstream.
-    let RouteMatch::One(&route) = routes.find(&normal.host.name, &normal.path) else { return };
+    let RouteMatch::One(&route) = routes.find(&normal.host.name, &normal.path, request.method()) else { return };
     for reading in std::iter::once(&*normal.path.primary).chain(normal.path.others.iter().map(String::as_str)) {
         assert!(!reading.split('/').any(|segment| matches!(segment, "." | "..")), "{reading:?}");
         let closed = reading == "/admin" || reading.starts_with("/admin/");

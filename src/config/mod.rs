@@ -20,6 +20,7 @@ mod cookie;
 mod headers;
 mod keys;
 mod login;
+mod matching;
 mod problem;
 mod proxy;
 mod reader;

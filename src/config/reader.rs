@@ -76,6 +76,13 @@ impl<'a> Section<'a> {
         self.span.clone()
     }
 
+    /// Where the value of `key` stands, or else the first value of the table.
+    pub(super) fn first_span(&self, key: &str) -> Range<usize> {
+        let table = self.table.into_iter().flatten();
+        let spans = table.map(|(name, value)| (name.get_ref() != key, value.span()));
+        spans.min_by_key(|(other, span)| (*other, span.start)).map_or(self.span(), |(_, span)| span)
+    }
+
     /// Where problems go.
     pub(super) fn report(&self) -> &'a Report {
         self.report

@@ -2,11 +2,11 @@
 
 use std::ops::Range;
 
-use super::address::is_host;
 use super::headers;
 use super::login::origins;
+use super::matching::{Matching, Ties};
 use super::reader::{Field, Section};
-use super::server::{Server, path_prefix};
+use super::server::Server;
 use super::upstreams;
 use crate::gateway::{HeaderPreset, RouteSettings};
 use crate::policy::Access;
@@ -32,29 +32,24 @@ pub(super) fn read(
     if list.list_is_empty() {
         list.error("`routes` is empty", MISSING);
     }
-    let mut routes: Vec<(RouteSettings, Range<usize>)> = Vec::new();
-    for entry in list.list().unwrap_or_default() {
-        let Some((route, span)) = entry.table().and_then(|section| one(section, server, limits)) else {
-            continue;
-        };
-        if let Some((_, first)) = routes.iter().find(|(r, _)| r.host == route.host && r.path == route.path) {
-            let what = format!("this route has the host and path of the route in line {}", line(first.start));
-            root.report().error(span.clone(), what, "no request can tell them apart: change or remove one");
-        } else if let Some((_, first)) = routes.iter().find(|(r, _)| r.name == route.name) {
-            let what =
-                format!("the name {:?} is that of the route in line {}", route.name, line(first.start));
-            root.report().error(span.clone(), what, "logs could not tell them apart: change one");
-        }
-        routes.push((route, span));
+    let routes: Vec<(RouteSettings, Range<usize>)> = list
+        .list()
+        .unwrap_or_default()
+        .iter()
+        .filter_map(|entry| entry.table().and_then(|section| one(section, server, limits)))
+        .collect();
+    let mut ties = Ties::default();
+    for (route, span) in &routes {
+        ties.add(route, span, root.report(), &line);
     }
+    ties.warn_of_open_neighbours(root.report());
     routes.into_iter().map(|(route, _)| route).collect()
 }
 
 fn one(mut section: Section<'_>, server: &Server, limits: &Limits) -> Option<(RouteSettings, Range<usize>)> {
     let named = section.take("name");
-    let host = section.take("host").map(|f| host(&f));
-    let path_field = section.take("path");
-    let path = path_field.as_ref().map_or(Some("/".to_owned()), |f| path(f, &server.prefix));
+    let span = section.first_span("path");
+    let matching = Matching::read(&mut section, &server.prefix);
     let upstream_field = section.require("upstream", "upstream = [\"http://127.0.0.1:3000\"]");
     let upstream = upstreams::read(&mut section, upstream_field.as_ref(), server, limits);
     let access = section.take("access").map(|f| access(&f));
@@ -66,15 +61,16 @@ fn one(mut section: Section<'_>, server: &Server, limits: &Limits) -> Option<(Ro
     let websocket_origins = section.take("websocket_origins").map(|f| origins(&f)).unwrap_or_default();
     section.finish();
     // A part that is wrong has been reported: the route is left out, so that nothing follows from a guess.
-    let host = host.map_or(Some(None), |h| h.map(Some))?;
     let access = access.map_or(Some(Access::Authenticated), |a| a)?;
-    let (path, upstream, span) = (path?, upstream?, path_field.or(upstream_field)?.span());
-    let name =
-        named.as_ref().and_then(name).unwrap_or_else(|| format!("{}{path}", host.as_deref().unwrap_or("*")));
+    let (matching, upstream) = (matching?, upstream?);
+    let name = named.as_ref().and_then(name).unwrap_or_else(|| matching.name());
+    let Matching { host, path, exact, methods } = matching;
     let route = RouteSettings {
         name,
         host,
         path,
+        exact,
+        methods,
         upstream,
         access,
         headers,
@@ -93,36 +89,6 @@ fn name(field: &Field<'_>) -> Option<String> {
     }
     field.error(format!("{text:?} is not a route name"), "1 to 64 visible characters without spaces");
     None
-}
-
-/// An exact host, `[v6 address]`, or `*.suffix`; lower case in any case.
-fn host(field: &Field<'_>) -> Option<String> {
-    let text = field.text()?;
-    let v6 = text.strip_prefix('[').and_then(|t| t.strip_suffix(']'));
-    let fine = match v6 {
-        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
-        None => is_host(text.strip_prefix("*.").unwrap_or(text)),
-    };
-    if !fine {
-        field.error(
-            format!("{text:?} is not a host"),
-            "\"wiki.example.com\" or \"*.example.com\", without a port",
-        );
-    }
-    fine.then(|| text.to_ascii_lowercase())
-}
-
-fn path(field: &Field<'_>, prefix: &str) -> Option<String> {
-    let text = field.text()?;
-    let path = path_prefix(text);
-    let path = path
-        .map_err(|what| field.error(format!("{text:?} is not a path: {what}"), "for example \"/wiki\""))
-        .ok()?;
-    if path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')) {
-        let what = format!("{text:?} lies below {prefix}, which the gateway answers itself");
-        field.error(what, "take another path, or change server.prefix");
-    }
-    Some(path)
 }
 
 fn access(field: &Field<'_>) -> Option<Access> {

@@ -138,6 +138,22 @@ fn each_problem_has_its_exact_place() {
         (&format!("{ROUTE}access = {{ users = [] }}\n"), "8:10: this `access` names no user and no group"),
         (&format!("{ROUTE}host = \"a:80\"\n"), "8:8: \"a:80\" is not a host"),
         (&format!("{ROUTE}{ROUTE}"), "9:8: this route has the host and path of the route in line 6"),
+        (
+            &format!("{ROUTE}{ROUTE}methods = [\"GET\", \"PUT\"]\n{ROUTE}methods = [\"PUT\"]\n"),
+            "13:8: this route has the host and path and a method of the route in line 9",
+        ),
+        (&format!("{ROUTE}methods = []\n"), "8:11: `methods` is empty"),
+        (&format!("{ROUTE}methods = [\"get\"]\n"), "8:12: \"get\" is not a method"),
+        (&format!("{ROUTE}methods = [\"CONNECT\"]\n"), "8:12: CONNECT is never forwarded"),
+        (&format!("{ROUTE}methods = [\"GET\", \"GET\"]\n"), "8:19: \"GET\" stands twice"),
+        (&format!("{ROUTE}methods = [\"GETT\"]\n"), "8:12: \"GETT\" is no method that is in common use"),
+        (
+            &format!(
+                "{}access = \"public\"\n[[routes]]\npath = \"/a\"\nexact = true\nupstream = [\"http://127.0.0.1:1\"]\n",
+                ROUTE
+            ),
+            "10:8: this exact path needs a session, but \"/a/\" beside it is public",
+        ),
         (&format!("{ROUTE}headers = {{ user = \"Cookie\" }}\n"), "8:20: \"Cookie\" has a meaning of its own"),
         (&format!("{ROUTE}headers = {{ user = \"X_U\" }}\n"), "8:20: \"X_U\" can be confused"),
         (&format!("{ROUTE}headers = {{ user = \"X-U\", name = \"x-u\" }}\n"), "8:34: \"x-u\" is used twice"),

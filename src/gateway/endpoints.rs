@@ -13,7 +13,7 @@ use crate::gateway::challenge::with_cookie;
 use crate::gateway::navigation::accepts_html;
 use crate::gateway::reply::Reply;
 use crate::gateway::request_id::RequestId;
-use crate::gateway::respond::{self, Failure};
+use crate::gateway::respond::{self, Failure, METHOD};
 use crate::gateway::{Gateway, account, login, logout};
 use crate::session::{Activity, Caller, Managed};
 use crate::web::body::InboundBody;
@@ -148,9 +148,7 @@ fn whoami(call: &Call<'_>) -> Reply {
 }
 
 fn not_allowed(call: &Call<'_>, allow: &'static str) -> Reply {
-    let failure =
-        Failure::new(StatusCode::METHOD_NOT_ALLOWED, "method", "This page does not take that method.");
-    let mut reply = call.fail(failure);
+    let mut reply = call.fail(METHOD);
     reply.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
     reply
 }

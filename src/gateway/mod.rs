@@ -41,7 +41,7 @@ use crate::pages::{PageError, Pages};
 use crate::policy::Access;
 use crate::proxy::{GroupSettings, UpstreamGroup, Upstreams};
 use crate::session::{Activity, SessionManager};
-use crate::web::route::RouteTable;
+use crate::web::route::{Place, RouteTable};
 
 /// One immutable snapshot of everything a request needs. A reload builds another whole one and swaps it in.
 pub struct Gateway {
@@ -133,7 +133,7 @@ impl Gateway {
                 activity: if route.counts_as_activity { Activity::Counts } else { Activity::Ignored },
                 websocket_origins: route.websocket_origins.clone(),
             });
-            if !routes.insert(route.host.as_deref(), &route.path, target) {
+            if !routes.insert(&route.place(), target) {
                 return Err(GatewayError::Tie(route.name.clone()));
             }
         }
@@ -182,8 +182,12 @@ pub struct RouteSettings {
     pub name: String,
     /// Exact host or `*.suffix`, lower case; `None` matches any host.
     pub host: Option<String>,
-    /// Path prefix by segment, starting with `/`, without a slash at the end but for `/` itself.
+    /// Path prefix by segment, starting with `/`, without a slash at the end but for `/` itself; or a whole path.
     pub path: String,
+    /// Whether `path` is the whole path. Default false.
+    pub exact: bool,
+    /// The methods it takes; empty for any, the default.
+    pub methods: Vec<http::Method>,
     /// The upstreams.
     pub upstream: GroupSettings,
     /// Who may.
@@ -198,6 +202,12 @@ pub struct RouteSettings {
     pub counts_as_activity: bool,
     /// Origins besides the host's own whose pages may open a WebSocket with the session cookie. Default none.
     pub websocket_origins: Vec<String>,
+}
+
+impl RouteSettings {
+    fn place(&self) -> Place<'_> {
+        Place { host: self.host.as_deref(), path: &self.path, exact: self.exact, methods: &self.methods }
+    }
 }
 
 /// Which names the identity headers have.

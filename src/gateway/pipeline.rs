@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use http::header::ACCEPT;
-use http::{HeaderMap, HeaderValue, Request, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
 
 use crate::gateway::challenge;
 use crate::gateway::connection::Connection;
@@ -18,7 +18,7 @@ use crate::gateway::open_streams::poll_while_live;
 use crate::gateway::own_paths::OwnPath;
 use crate::gateway::privacy;
 use crate::gateway::reply::{OpenLine, Reply, ReplyBody, SESSION_OVER};
-use crate::gateway::respond::{Failure, INTERNAL, STORE_UNREACHABLE, closing};
+use crate::gateway::respond::{self, Failure, INTERNAL, METHOD, STORE_UNREACHABLE, closing};
 use crate::gateway::upgrade::{FOREIGN_PAGE, Passing, UNKNOWN_PROTOCOL, comes_from_our_page};
 use crate::gateway::worker::Worker;
 use crate::observe::metrics::{RouteId, Verdict};
@@ -108,7 +108,12 @@ async fn walk(
     }
 
     // Match: the most specific route, the same for every reading of the path.
-    let route = match gateway.routes.find(&normal.host.name, &normal.path) {
+    let method = match asked {
+        // A WebSocket over HTTP/2 is what a GET with an upgrade is over HTTP/1.1.
+        Some(Asked::ExtendedConnect) => &Method::GET,
+        _ => request.method(),
+    };
+    let route = match gateway.routes.find(&normal.host.name, &normal.path, method) {
         RouteMatch::One(route) if normal.path.encoded_slash && !route.allow_encoded_slashes => {
             note.decision(Verdict::Refuse, Some("encoded_slash"));
             return refuse("encoded_slash", request.headers());
@@ -117,6 +122,11 @@ async fn walk(
         RouteMatch::Ambiguous => {
             note.decision(Verdict::Refuse, Some("ambiguous_path"));
             return refuse("ambiguous_path", request.headers());
+        }
+        RouteMatch::Method(taken) => {
+            note.decision("refuse", Some(METHOD.code));
+            let reply = METHOD.reply(&gateway.pages, accepts_html(request.headers()), id);
+            return respond::allowing(reply, &taken);
         }
         RouteMatch::None => {
             note.decision(Verdict::Refuse, Some("no_route"));

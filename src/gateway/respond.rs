@@ -2,10 +2,10 @@
 //! cookie, and carries the headers of X9; the client gets bland words and a request id, the cause goes to the log (X31).
 
 use http::header::{
-    CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, LOCATION, REFERRER_POLICY,
-    RETRY_AFTER, VARY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, LOCATION,
+    REFERRER_POLICY, RETRY_AFTER, VARY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
-use http::{HeaderValue, Response, StatusCode};
+use http::{HeaderValue, Method, Response, StatusCode};
 use serde_json::json;
 
 use crate::gateway::reply::{Reply, ReplyBody};
@@ -79,6 +79,10 @@ pub const STORE_UNREACHABLE: Failure = Failure {
 pub const INTERNAL: Failure =
     Failure::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Something went wrong here.");
 
+/// The method is none that is taken there.
+pub const METHOD: Failure =
+    Failure::new(StatusCode::METHOD_NOT_ALLOWED, "method", "This page does not take that method.");
+
 impl Failure {
     /// A failure that trying again does not mend.
     pub const fn new(status: StatusCode, code: &'static str, text: &'static str) -> Self {
@@ -119,6 +123,16 @@ impl Failure {
 /// Asks the server to end the connection behind this response.
 pub fn closing(mut reply: Reply) -> Reply {
     reply.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    reply
+}
+
+/// Says which methods are taken (RFC 9110 section 10.2.1).
+pub fn allowing(mut reply: Reply, methods: &[Method]) -> Reply {
+    let list = methods.iter().map(Method::as_str).collect::<Vec<_>>().join(", ");
+    // Methods are tokens, and a list of them a header value.
+    if let Ok(list) = HeaderValue::from_str(&list) {
+        reply.headers_mut().insert(ALLOW, list);
+    }
     reply
 }
 

@@ -1,6 +1,6 @@
 //! A request that asks for a tunnel (WebSocket and the like): whose page may open it, how it goes up, what its answer becomes.
 
-use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, Request, Response, StatusCode};
 
 use crate::base::secret::{Random, RandomError};
@@ -101,6 +101,8 @@ impl Passing {
         let tunnel = body.take_tunnel().ok_or(NO_HANDSHAKE)?;
         parts.headers.remove(CONTENT_LENGTH);
         parts.headers.remove(TRANSFER_ENCODING);
+        parts.headers.remove(CONNECTION);
+        parts.headers.remove(UPGRADE);
         match (self.key, self.asked) {
             (Some(key), _) if !key.take_proof(&mut parts.headers) => return Err(NO_HANDSHAKE),
             (Some(_), _) => parts.status = StatusCode::OK,

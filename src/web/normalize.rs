@@ -154,7 +154,7 @@ fn host<B>(request: &Request<B>) -> Result<Host<'_>, Refusal> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::web::route::{RouteMatch, RouteTable};
+    use crate::web::route::{Place, RouteMatch, RouteTable};
 
     const SEEN: Option<HeadFacts> = Some(HeadFacts {
         fragment: false,
@@ -246,15 +246,18 @@ mod tests {
     fn the_seeds_of_the_fuzz_target_have_no_reading_on_another_route() {
         let seeds = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/seeds/target");
         let mut routes = RouteTable::default();
-        routes.insert(None, "/", "open");
-        routes.insert(None, "/admin", "closed");
+        routes.insert(&Place::below(None, "/"), "open");
+        routes.insert(&Place::below(None, "/admin"), "closed");
         let mut routed = 0;
         for seed in std::fs::read_dir(seeds).unwrap() {
             let data = std::fs::read_to_string(seed.unwrap().path()).unwrap();
             let (host, target) = data.split_once('\n').unwrap();
             let Ok(request) = Request::builder().uri(target).header(HOST, host).body(()) else { continue };
             let Ok(normal) = normalize(&request, SEEN) else { continue };
-            let RouteMatch::One(route) = routes.find(&normal.host.name, &normal.path) else { continue };
+            let RouteMatch::One(route) = routes.find(&normal.host.name, &normal.path, request.method())
+            else {
+                continue;
+            };
             for reading in normal.path.others.iter().map(String::as_str).chain([&*normal.path.primary]) {
                 assert_eq!(
                     *route == "closed",

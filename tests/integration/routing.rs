@@ -147,3 +147,63 @@ fn an_upstream_never_sees_a_reserved_path() {
     }
     upstream.saw_nothing();
 }
+
+#[test]
+fn an_exact_path_and_a_method_choose_the_route_and_a_foreign_method_is_405() {
+    let (exact, read, write, rest) =
+        (TestUpstream::start(), TestUpstream::start(), TestUpstream::start(), TestUpstream::start());
+    let route = |lines: &str, upstream: &TestUpstream| {
+        format!("[[routes]]\naccess = \"public\"\nupstream = [\"{}\"]\n{lines}\n", upstream.url())
+    };
+    let gateway = Setup::routes(
+        route("", &rest)
+            + &route("path = \"/api\"\nexact = true", &exact)
+            + &route("path = \"/api\"\nmethods = [\"GET\"]", &read)
+            + &route("path = \"/api\"\nmethods = [\"POST\", \"PUT\"]", &write),
+    )
+    .start();
+    let mut browser = gateway.browser();
+    for (method, path, upstream) in [
+        ("GET", "/api", &exact),
+        ("DELETE", "/api", &exact),
+        ("GET", "/api/", &read),
+        ("HEAD", "/api/x", &read),
+        ("POST", "/api/x", &write),
+        ("POST", "/apix", &rest),
+    ] {
+        assert_eq!(browser.request(method, path, &[], b"").status, 200, "{method} {path}");
+        assert_eq!(upstream.next().line, format!("{method} {path} HTTP/1.1"));
+    }
+    for method in ["DELETE", "PATCH", "OPTIONS", "get", "XYZ"] {
+        let refused = browser.request(method, "/api/x", &[], b"");
+        assert_eq!(
+            (refused.status, refused.header("allow")),
+            (405, Some("GET, POST, PUT, HEAD")),
+            "{method}"
+        );
+    }
+    for path in ["//api", "/api;x", "/api%2f"] {
+        assert_eq!(browser.request("GET", path, &[], b"").status, 400, "{path}");
+    }
+    for upstream in [exact, read, write, rest] {
+        upstream.saw_nothing();
+    }
+}
+
+#[test]
+fn no_method_leads_from_a_protected_place_to_a_public_one() {
+    let (public, protected) = (TestUpstream::start(), TestUpstream::start());
+    let gateway = Setup::routes(format!(
+        "[[routes]]\nupstream = [\"{}\"]\naccess = \"public\"\n\
+         [[routes]]\npath = \"/admin\"\nmethods = [\"GET\", \"POST\"]\nupstream = [\"{}\"]\n",
+        public.url(),
+        protected.url()
+    ))
+    .start();
+    for (method, status) in [("GET", 401), ("HEAD", 401), ("POST", 401), ("PUT", 405), ("X", 405)] {
+        let answer = gateway.browser().request(method, "/admin/x", &[("X-HTTP-Method-Override", "GET")], b"");
+        assert_eq!(answer.status, status, "{method}");
+    }
+    public.saw_nothing();
+    protected.saw_nothing();
+}

@@ -3,11 +3,13 @@
 use super::{HEADER, HOST, Kind, ORIGIN, PATH, Required, STRING, Said, Section, Value, key};
 
 const NAME: Kind = Kind::Text("string", "^[!-~]{1,64}$");
+const METHOD: Kind = Kind::Text("method", "^[A-Z-]+$");
 
 pub(super) const ROUTES: Section = Section {
     title: "[[routes]]",
-    about: "Which request goes where, and who may. At least one. The most specific host and path win, whatever the order; two \
-            routes with the same host and path are refused.",
+    about: "Which request goes where, and who may. At least one. The most specific wins, whatever the order: the exact host before \
+            the longest wildcard before any host, then the exact path before the longest prefix, then a route that names the \
+            method before one that takes any. Routes that the same request would fit alike are refused.",
     examples: &[r#"[[routes]]
 host = "wiki.example.com"
 upstream = ["http://127.0.0.1:3000"]
@@ -24,7 +26,20 @@ headers = { user = "X-Remote-User" }
         key("routes.name", NAME, Said("host and path"), "what logs call it")
             .within("1 to 64 visible characters"),
         key("routes.host", HOST, Said("any host"), "or `\"*.suffix\"`").within("without a port"),
-        key("routes.path", PATH, Value(r#""/""#), "a prefix by segment").within("outside the prefix"),
+        key("routes.path", PATH, Value(r#""/""#), "a prefix by segment").within("outside `server.prefix`"),
+        key(
+            "routes.exact",
+            Kind::Boolean,
+            Value("false"),
+            "`path` is the whole path: `/a` does not take `/a/` or `/a/b`",
+        ),
+        key(
+            "routes.methods",
+            Kind::List(&METHOD),
+            Said("any method"),
+            "the methods that the route takes; `GET` stands for `HEAD` too",
+        )
+        .within("one or more"),
         key(
             "routes.access",
             Kind::Either(&[Kind::Words(&["public", "authenticated"]), Kind::Table]),
@@ -74,5 +89,6 @@ headers = { user = "X-Remote-User" }
             "other origins whose pages may open a WebSocket with the session cookie; the host's own always may",
         ),
     ],
-    notes: "",
+    notes: "Host and path choose the place, and only there the method chooses. A request whose method no route of its place takes is \
+            answered 405, and never passed on to a less specific place, where another rule might hold.",
 };
