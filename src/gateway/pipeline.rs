@@ -124,7 +124,7 @@ async fn walk(
             return refuse("ambiguous_path", request.headers());
         }
         RouteMatch::Method(taken) => {
-            note.decision("refuse", Some(METHOD.code));
+            note.decision(Verdict::Refuse, Some(METHOD.code));
             let reply = METHOD.reply(&gateway.pages, accepts_html(request.headers()), id);
             return respond::allowing(reply, &taken);
         }
