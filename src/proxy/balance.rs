@@ -25,6 +25,16 @@ pub(super) fn choose<I: Iterator<Item = Candidate> + Clone>(
     turn: usize,
     candidates: impl Fn() -> I,
 ) -> Option<usize> {
+    // Other workers count up and down between two walks, which may leave a walk without the member that an earlier one promised.
+    by_rule(balance, headers, turn, &candidates).or_else(|| candidates().next().map(|c| c.index))
+}
+
+fn by_rule<I: Iterator<Item = Candidate> + Clone>(
+    balance: &Balance,
+    headers: &HeaderMap,
+    turn: usize,
+    candidates: impl Fn() -> I,
+) -> Option<usize> {
     let key = match balance {
         Balance::RoundRobin => return in_turn(turn, candidates()),
         Balance::RandomTwo => return less_busy_of_two(turn, candidates),

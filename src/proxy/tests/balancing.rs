@@ -47,6 +47,19 @@ fn least_requests_takes_the_least_busy_for_its_weight_and_equals_in_turn() {
 }
 
 #[test]
+fn counts_that_change_between_two_walks_still_lead_to_a_member() {
+    let busy = std::cell::Cell::new(0);
+    let restless = || {
+        busy.set(busy.get() + 1);
+        let now = busy.get();
+        members(&[(1, now), (1, now)]).into_iter()
+    };
+    for turn in 0..8 {
+        assert!(choose(&Balance::LeastRequests, &HeaderMap::new(), turn, restless).is_some());
+    }
+}
+
+#[test]
 fn random_two_never_takes_the_busiest_of_three_and_spreads_over_equals() {
     let [first, second, busiest] = shares(&Balance::RandomTwo, &members(&[(1, 0), (1, 0), (1, 9)]), 3000)[..]
     else {
