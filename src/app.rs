@@ -36,6 +36,7 @@ use crate::observe::access_log::{AccessLog, LogThread, WorkerLog};
 use crate::observe::audit::{AuditLog, AuditThread};
 use crate::observe::metrics::{RequestCounts, Source};
 use crate::proxy::{UpstreamPool, Upstreams};
+use crate::server::tls::{Tls, TlsError};
 use crate::server::{self, BindError, ListenAddress, Workers};
 use crate::session::{self, OpenError, OpenReport, SessionManager};
 
@@ -50,6 +51,9 @@ pub enum AppError {
     /// A public listener could not be bound.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// A certificate, a key or an authority cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The management listener could not be bound.
     #[error("cannot listen on the management address {address}: {cause}")]
     Management {
@@ -147,6 +151,7 @@ impl Running {
 /// See [`AppError`].
 pub fn start(config: &Config, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> Result<Running, AppError> {
     let listeners = server::bind(&config.server.listen)?;
+    let tls = config.server.tls.as_ref().map(|tls| Tls::load(tls, clock.now())).transpose()?;
     let management = config.management.as_ref().map(ManagementListener::bind).transpose()?;
     let log = AccessLog::open(&config.access_log).map_err(AppError::AccessLog)?;
     let users_seen = FileMark::of(&config.login.users);
@@ -183,7 +188,7 @@ pub fn start(config: &Config, clock: Arc<dyn Clock>, random: Arc<dyn Random>) ->
     let seed = RequestIdSeed::new(&*random)?;
     let (access_log, log_thread) = log.unzip();
     let pool_clock = clock.clone();
-    let workers = server::start(&config.server, &listeners, move |index| {
+    let workers = server::start(&config.server, &listeners, tls.as_ref(), move |index| {
         let log = access_log.clone().map(worker_log);
         let pool = UpstreamPool::start(pool_clock.clone());
         GatewayService::new(Rc::new(Worker::new(

@@ -55,8 +55,9 @@ impl Fields<'_> {
             let what = "browsers refuse `same_site` \"none\" without Secure";
             field.error(what, "write secure = true, or same_site = \"lax\"");
         }
-        // This version has no TLS listener, so a request is secure only when a trusted proxy says so.
-        if let Some(field) = self.secure.as_ref().filter(|_| always && server.trusted_proxies.is_empty()) {
+        // A request is secure when its connection is, or when a trusted proxy says so.
+        let secure = server.settings.listen.iter().any(|l| l.tls) || !server.trusted_proxies.is_empty();
+        if let Some(field) = self.secure.as_ref().filter(|_| always && !secure) {
             let what =
                 "`secure` is true, but every listener is plain: the browser would never send the cookie back";
             field.error(what, "name your TLS proxy in server.trusted_proxies, or write secure = \"auto\"");

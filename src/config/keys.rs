@@ -20,13 +20,15 @@ mod services;
 mod session;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod upstreams;
 
 pub use self::schema::schema;
 
 /// All sections, in the order of the reference.
-const SECTIONS: [&Section; 10] = [
+const SECTIONS: &[&Section] = &[
     &server::SERVER,
+    &tls::TLS,
     &session::SESSION,
     &session::COOKIE,
     &login::LOGIN,

@@ -13,12 +13,13 @@ pub use self::keys::schema;
 pub use self::problem::{Problem, Problems, Severity};
 use self::reader::{Report, Section};
 use crate::proxy::UpstreamAddress;
-use crate::server::ListenAddress;
+use crate::server::{ListenAddress, ListenerSettings};
 
 mod address;
 mod cookie;
 mod headers;
 mod keys;
+mod listeners;
 mod login;
 mod matching;
 mod problem;
@@ -30,6 +31,7 @@ mod server;
 mod session;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod upstreams;
 
 const LARGEST_FILE: u64 = 1024 * 1024;
@@ -151,14 +153,15 @@ pub fn for_upstream(
     );
     let mut config = parse(&text, "these settings", state)?.config;
     // As given: a relative socket path belongs to the working folder here, not to `state`, and need not be UTF-8.
-    config.server.listen = vec![listen.clone()];
+    config.server.listen = vec![ListenerSettings::plain(listen.clone())];
     Ok(config)
 }
 
 /// Reads every section. After an error the result is of no use but for more problems.
 fn read<'a>(tree: &'a Spanned<DeTable<'a>>, text: &str, report: &'a Report, base: &Path) -> Config {
     let mut root = Section::root(tree, report);
-    let server = server::read(root.section("server"), base);
+    let mut server = server::read(root.section("server"), base);
+    server.settings.tls = tls::read(root.section("tls"), base, &server.settings.listen);
     let session = session::read(root.section("session"), base, &server);
     let login = login::read(root.section("login"), base);
     let server::Management { listen: management, admin_socket } =

@@ -83,6 +83,11 @@ impl<'a> Section<'a> {
         spans.min_by_key(|(other, span)| (*other, span.start)).map_or(self.span(), |(_, span)| span)
     }
 
+    /// Whether it stands in the file.
+    pub(super) fn is_present(&self) -> bool {
+        self.table.is_some()
+    }
+
     /// Where problems go.
     pub(super) fn report(&self) -> &'a Report {
         self.report

@@ -6,14 +6,14 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::address::{clash, listen_address};
+use super::listeners;
 use super::reader::{Field, Section};
 use crate::observe::{access_log, audit};
-use crate::server::{ListenAddress, Settings};
+use crate::server::{Http2Limits, Limits, ListenAddress, ListenerSettings, Settings};
 use crate::session::StoreSettings;
 
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);
-const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
 const DEFAULT_MANAGEMENT: &str = "127.0.0.1:9091";
 /// The admin socket's name in the folder that the session store lies in.
 const ADMIN_SOCKET: &str = "admin.sock";
@@ -29,7 +29,7 @@ pub(super) struct Server {
 
 /// `[server]`.
 pub(super) fn read(mut section: Section<'_>, base: &Path) -> Server {
-    let listen = listeners(&mut section, base);
+    let listen = listeners::read(&mut section, base);
     let trusted_proxies = section.take("trusted_proxies").map(|f| networks(&f)).unwrap_or_default();
     let prefix = section.take("prefix").and_then(|f| prefix(&f)).unwrap_or_else(|| "/_auth".into());
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -43,7 +43,23 @@ pub(super) fn read(mut section: Section<'_>, base: &Path) -> Server {
     let workers = number("workers", cores, 1..=1024);
     let max_head = number("max_head", 64 * 1024, 8192..=1024 * 1024);
     section.finish();
-    let settings = Settings { listen, workers, grace_period, head_timeout, body_timeout, max_head };
+    let limits = Limits {
+        handshake: 10 * SECOND,
+        first_byte: head_timeout,
+        head: head_timeout,
+        body: body_timeout,
+        idle: head_timeout,
+        tunnel: None,
+    };
+    let http2 = Http2Limits {
+        max_concurrent_streams: 100,
+        max_header_list: u32::try_from(max_head).unwrap_or(u32::MAX),
+        max_pending_resets: 20,
+        max_stream_errors: 128,
+        ping_interval: 30 * SECOND,
+        ping_timeout: 20 * SECOND,
+    };
+    let settings = Settings { listen, tls: None, workers, grace_period, limits, max_head, http2 };
     Server { settings, trusted_proxies, prefix }
 }
 
@@ -57,7 +73,7 @@ pub(super) struct Management {
 pub(super) fn management(
     mut section: Section<'_>,
     base: &Path,
-    public: &[ListenAddress],
+    public: &[ListenerSettings],
     store: &StoreSettings,
 ) -> Management {
     let admin_socket = admin_socket(&mut section, base, store);
@@ -96,21 +112,21 @@ fn admin_socket(section: &mut Section<'_>, base: &Path, store: &StoreSettings) -
 fn management_listener(
     mut section: Section<'_>,
     base: &Path,
-    public: &[ListenAddress],
+    public: &[ListenerSettings],
 ) -> Option<ListenAddress> {
     let field = section.take("listen");
     let span = field.as_ref().map_or(section.span(), Field::span);
     let address = match &field {
         Some(field) if field.as_boolean() == Some(false) => None,
-        Some(field) => {
-            field.expect("an address, or false", field.as_text()).and_then(|text| listener(field, text, base))
-        }
+        Some(field) => field
+            .expect("an address, or false", field.as_text())
+            .and_then(|text| listeners::address(field, text, base)),
         None => listen_address(DEFAULT_MANAGEMENT, base).ok(),
     };
     let report = section.report();
     section.finish();
     let address = address?;
-    if public.iter().any(|p| clash(p, &address)) {
+    if public.iter().any(|p| clash(&p.address, &address)) {
         let what = "the management listener has the address of a public one";
         report.error(span.clone(), what, "give it another port; it must never be public");
     }
@@ -170,30 +186,6 @@ pub(super) fn path_prefix(text: &str) -> Result<String, &'static str> {
         return Err("it must not have empty, . or .. segments");
     }
     Ok(format!("/{inner}"))
-}
-
-fn listeners(section: &mut Section<'_>, base: &Path) -> Vec<ListenAddress> {
-    let Some(field) = section.take("listen") else {
-        return listen_address(DEFAULT_LISTEN, base).into_iter().collect();
-    };
-    let entries = field.texts().unwrap_or_default();
-    if field.list_is_empty() {
-        field.error("`server.listen` is empty", format!("for example [{DEFAULT_LISTEN:?}]"));
-    }
-    let mut listen: Vec<ListenAddress> = Vec::new();
-    for (entry, text) in entries {
-        let Some(address) = listener(&entry, text, base) else { continue };
-        if listen.iter().any(|other| clash(other, &address)) {
-            entry.error(format!("{text:?} is listened on twice"), "take one out");
-        }
-        listen.push(address);
-    }
-    listen
-}
-
-fn listener(field: &Field<'_>, text: &str, base: &Path) -> Option<ListenAddress> {
-    let mend = "write \"127.0.0.1:8080\", \"[::1]:8080\" or \"unix:/run/fluidgate.sock\"";
-    listen_address(text, base).map_err(|what| field.error(what, mend)).ok()
 }
 
 fn networks(field: &Field<'_>) -> Vec<IpNet> {

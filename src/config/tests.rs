@@ -1,6 +1,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::sync::LazyLock;
 
 use proptest::prelude::*;
 use tempfile::TempDir;
@@ -21,11 +22,19 @@ fn write(folder: &Path, name: &str, text: &[u8], mode: u32) {
     fs::set_permissions(folder.join(name), fs::Permissions::from_mode(mode)).unwrap();
 }
 
-/// A folder with a secret and a user file.
+/// A certificate for `wiki.test` and its key.
+static CERTIFICATE: LazyLock<(String, String)> = LazyLock::new(|| {
+    let made = rcgen::generate_simple_self_signed(["wiki.test".to_owned()]).unwrap();
+    (made.cert.pem(), made.signing_key.serialize_pem())
+});
+
+/// A folder with a secret, a user file, and a certificate.
 fn folder() -> TempDir {
     let folder = TempDir::new().unwrap();
     write(folder.path(), "secret.key", format!("{KEY}\n").as_bytes(), 0o600);
     write(folder.path(), "users.toml", b"", 0o600);
+    write(folder.path(), "cert.pem", CERTIFICATE.0.as_bytes(), 0o644);
+    write(folder.path(), "cert.key", CERTIFICATE.1.as_bytes(), 0o600);
     folder
 }
 
@@ -418,7 +427,7 @@ fn the_settings_of_protect_pass_the_same_checks() {
     let upstream = upstream_address("http://[::1]:3000").unwrap();
     let listen = ListenAddress::Tcp("127.0.0.1:0".parse().unwrap());
     let config = for_upstream(&upstream, &listen, folder.path()).unwrap();
-    assert_eq!(config.server.listen, std::slice::from_ref(&listen));
+    assert_eq!(config.server.listen, [ListenerSettings::plain(listen.clone())]);
     assert_eq!(config.gateway.routes[0].upstream, GroupSettings::single(upstream.clone()));
     assert_eq!(config.management, None);
     assert!(for_upstream(&upstream, &listen, &folder.path().join("none")).is_err());

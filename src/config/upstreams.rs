@@ -11,7 +11,7 @@ use crate::proxy::{
     Balance, DEFAULT_RETRIES, GroupSettings, Limits, MAX_MEMBERS, MemberSettings, Place, Scheme,
     UpstreamAddress,
 };
-use crate::server::ListenAddress;
+use crate::server::{ListenAddress, ListenerSettings};
 
 const MEND: &str = "for example \"http://127.0.0.1:3000\"";
 const MEND_LIST: &str = "upstream = [\"http://127.0.0.1:3000\"]";
@@ -86,7 +86,7 @@ fn judge(entry: &Field<'_>, address: &UpstreamAddress, server: &Server) {
         let what = "requests and identities travel to this public address without TLS";
         entry.warn(what, "use https, a private address, or a tunnel");
     }
-    let own = |l: &ListenAddress| match l {
+    let own = |l: &ListenerSettings| match &l.address {
         ListenAddress::Tcp(tcp) => {
             tcp.port() == *port && (tcp.ip() == ip || (tcp.ip().is_unspecified() && ip.is_loopback()))
         }

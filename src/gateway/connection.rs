@@ -30,7 +30,11 @@ struct Judged {
 impl Connection {
     /// A connection from `peer`.
     pub fn new(peer: &Peer, gateway: &Gateway) -> Self {
-        Self { peer: *peer, judged: RefCell::new(Judged::new(peer, gateway)), recall: Recall::default() }
+        Self {
+            peer: peer.clone(),
+            judged: RefCell::new(Judged::new(peer, gateway)),
+            recall: Recall::default(),
+        }
     }
 
     /// Who sent a request with these `headers`. Call it before [`Connection::set_forwarded`] for the same request.

@@ -8,7 +8,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::time::sleep;
 
 use crate::server::Service;
-use crate::server::listener::ListenSocket;
+use crate::server::listener::Listener;
 use crate::server::worker::Worker;
 
 /// How long a worker that is ahead leaves a waiting connection to the others.
@@ -18,7 +18,8 @@ const COURTESY: Duration = Duration::from_millis(1);
 const BACK_OFF: Duration = Duration::from_millis(100);
 
 /// Accepts for ever. All workers share each socket, so the kernel wakes them all; the one with fewer connections takes it.
-pub(super) async fn accept_all<S: Service>(worker: Rc<Worker<S>>, socket: ListenSocket) {
+pub(super) async fn accept_all<S: Service>(worker: Rc<Worker<S>>, listener: Listener) {
+    let Listener { socket, role, .. } = listener;
     let mut exhausted = false;
     #[expect(
         deprecated,
@@ -40,7 +41,7 @@ pub(super) async fn accept_all<S: Service>(worker: Rc<Worker<S>>, socket: Listen
             sleep(COURTESY).await;
         }
         let accepted = match ready.try_io(|s| s.get_ref().accept()) {
-            Ok(accepted) => accepted.and_then(|a| worker.adopt(a)),
+            Ok(accepted) => accepted.and_then(|a| worker.adopt(a, role)),
             // Another worker was faster.
             Err(_would_block) => continue,
         };

@@ -10,7 +10,7 @@ use std::path::Path;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::server::{ListenAddress, Peer};
+use crate::server::{ListenAddress, ListenerSettings, Peer};
 
 /// Connections that may wait in the kernel to be accepted.
 const BACKLOG: i32 = 1024;
@@ -47,19 +47,34 @@ impl Listeners {
     }
 }
 
-/// Binds all `addresses`.
+/// Binds all `listeners`.
 ///
 /// # Errors
 /// With the first address that cannot be bound; those bound before are released.
-pub fn bind(addresses: &[ListenAddress]) -> Result<Listeners, BindError> {
-    let bound = addresses.iter().map(|address| {
-        let opened = match address {
+pub fn bind(listeners: &[ListenerSettings]) -> Result<Listeners, BindError> {
+    let bound = listeners.iter().map(|settings| {
+        let opened = match &settings.address {
             ListenAddress::Tcp(socket) => bind_tcp(*socket),
             ListenAddress::Unix(path) => bind_unix(path),
         };
-        opened.map_err(|source| BindError { address: address.clone(), source })
+        match opened {
+            Ok((address, socket)) => Ok(Listener { address, socket, role: Role::of(settings) }),
+            Err(source) => Err(BindError { address: settings.address.clone(), source }),
+        }
     });
     bound.collect::<Result<_, _>>().map(Listeners)
+}
+
+/// What a listener does besides plain HTTP/1, which the default is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Role {
+    pub(super) tls: bool,
+}
+
+impl Role {
+    fn of(settings: &ListenerSettings) -> Self {
+        Self { tls: settings.tls }
+    }
 }
 
 /// One listening socket.
@@ -67,6 +82,7 @@ pub fn bind(addresses: &[ListenAddress]) -> Result<Listeners, BindError> {
 pub(super) struct Listener {
     address: ListenAddress,
     pub(super) socket: ListenSocket,
+    pub(super) role: Role,
 }
 
 #[derive(Debug)]
@@ -88,7 +104,7 @@ impl Listener {
             ListenSocket::Tcp(tcp) => ListenSocket::Tcp(tcp.try_clone()?),
             ListenSocket::Unix(unix) => ListenSocket::Unix(unix.try_clone()?),
         };
-        Ok(Self { address: self.address.clone(), socket })
+        Ok(Self { address: self.address.clone(), socket, role: self.role })
     }
 }
 
@@ -101,12 +117,12 @@ impl ListenSocket {
                 stream.set_nonblocking(true)?;
                 // Once per connection, never per request.
                 stream.set_nodelay(true)?;
-                Ok(Accepted::Tcp(stream, Peer { address: Some(address), secure: false }))
+                Ok(Accepted::Tcp(stream, Peer::at(Some(address))))
             }
             Self::Unix(unix) => {
                 let (stream, _) = unix.accept()?;
                 stream.set_nonblocking(true)?;
-                Ok(Accepted::Unix(stream, Peer { address: None, secure: false }))
+                Ok(Accepted::Unix(stream, Peer::at(None)))
             }
         }
     }
@@ -127,7 +143,7 @@ impl AsFd for ListenSocket {
     }
 }
 
-fn bind_tcp(address: SocketAddr) -> io::Result<Listener> {
+fn bind_tcp(address: SocketAddr) -> io::Result<(ListenAddress, ListenSocket)> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     // Lets a restart bind while old connections are in TIME_WAIT; it does not let two programs listen at once.
     socket.set_reuse_address(true)?;
@@ -135,12 +151,12 @@ fn bind_tcp(address: SocketAddr) -> io::Result<Listener> {
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     let tcp = TcpListener::from(socket);
-    Ok(Listener { address: ListenAddress::Tcp(tcp.local_addr()?), socket: ListenSocket::Tcp(tcp) })
+    Ok((ListenAddress::Tcp(tcp.local_addr()?), ListenSocket::Tcp(tcp)))
 }
 
-fn bind_unix(path: &Path) -> io::Result<Listener> {
+fn bind_unix(path: &Path) -> io::Result<(ListenAddress, ListenSocket)> {
     let unix = bind_unix_socket(path)?;
-    Ok(Listener { address: ListenAddress::Unix(path.into()), socket: ListenSocket::Unix(unix) })
+    Ok((ListenAddress::Unix(path.into()), ListenSocket::Unix(unix)))
 }
 
 /// Binds a unix socket that only the owner may connect to, non-blocking. A socket file that nobody answers on is a leftover and
@@ -175,7 +191,7 @@ mod tests {
     fn a_leftover_unix_socket_is_replaced_and_a_live_one_or_a_plain_file_is_not() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("s");
-        let address = [ListenAddress::Unix(path.clone())];
+        let address = [ListenerSettings::plain(ListenAddress::Unix(path.clone()))];
         let first = bind(&address).unwrap();
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert!(bind(&address).is_err());
@@ -189,8 +205,10 @@ mod tests {
 
     #[test]
     fn a_taken_address_is_a_clear_error() {
-        let taken = bind(&[ListenAddress::Tcp("127.0.0.1:0".parse().unwrap())]).unwrap();
-        let error = bind(&taken.local_addresses()).unwrap_err().to_string();
+        let taken =
+            bind(&[ListenerSettings::plain(ListenAddress::Tcp("127.0.0.1:0".parse().unwrap()))]).unwrap();
+        let again: Vec<_> = taken.local_addresses().into_iter().map(ListenerSettings::plain).collect();
+        let error = bind(&again).unwrap_err().to_string();
         assert!(error.starts_with("cannot listen on 127.0.0.1:"), "{error}");
     }
 }

@@ -2,32 +2,49 @@
 //!
 //! One thread per worker, each with its own runtime, its own handle of every listening socket, and its own connections,
 //! which never leave it. No timer runs per request: a sweep looks at all connections of a worker once a second.
+//!
+//! ```text
+//! accept ──▶ plain HTTP/1 ────────────────────────────────────▶ http1 ── 101 ──▶ tunnel
+//!    └─────▶ establish: TLS handshake, then ALPN ──┬──────────▶ http1
+//!                                                  └─▶ http2: a task per stream ── 200 to CONNECT ──▶ tunnel
+//! ```
 
 use std::error::Error;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
 
+use crate::server::tls::ClientCertificate;
 use crate::web::body::InboundBody;
 use crate::web::head_watch::HeadFacts;
 use crate::web::tunnel::Tunnel;
 
 mod accept;
-mod connection;
+mod client_stream;
+mod contain;
 mod drain;
+mod establish;
+mod http1;
+mod http2;
 mod listener;
 mod stall;
+mod streams;
+pub mod tls;
+mod tunnel;
 mod watched_io;
 mod worker;
 
 pub use drain::DrainReport;
+pub use http2::Http2Limits;
 pub use listener::{BindError, Listeners, bind, bind_unix_socket};
+pub use stall::Limits;
 pub use worker::{StartError, Workers, start};
 
 /// What answers requests on one worker.
@@ -58,12 +75,21 @@ pub trait Service: 'static {
 }
 
 /// The other end of a client connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peer {
     /// Its address; `None` on a unix socket.
     pub address: Option<SocketAddr>,
     /// Whether the connection is TLS that ends here.
     pub secure: bool,
+    /// The certificate that it proved to own and that our authorities vouch for, where the listener asks for one.
+    pub certificate: Option<Arc<ClientCertificate>>,
+}
+
+impl Peer {
+    /// A client that has shown nothing but where it comes from.
+    pub fn at(address: Option<SocketAddr>) -> Self {
+        Self { address, secure: false, certificate: None }
+    }
 }
 
 /// Where a listener listens.
@@ -84,21 +110,39 @@ impl std::fmt::Display for ListenAddress {
     }
 }
 
+/// One listener, and what it does besides plain HTTP/1.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenerSettings {
+    /// Where.
+    pub address: ListenAddress,
+    /// Connections begin with a TLS handshake.
+    pub tls: bool,
+}
+
+impl ListenerSettings {
+    /// A listener of plain HTTP/1.
+    pub fn plain(address: ListenAddress) -> Self {
+        Self { address, tls: false }
+    }
+}
+
 /// Checked settings of the listeners.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// The public listeners; at least one.
-    pub listen: Vec<ListenAddress>,
+    pub listen: Vec<ListenerSettings>,
+    /// For the listeners with TLS; present when there is one.
+    pub tls: Option<tls::Settings>,
     /// Worker threads. Default: one per core.
     pub workers: usize,
     /// How long a drain waits for requests in flight. Default 30 s.
     pub grace_period: Duration,
-    /// Time for the first byte of a connection and for a whole request head; also the keep-alive idle time. Default 60 s.
-    pub head_timeout: Duration,
-    /// Longest pause while a request body arrives or a response is taken. Default 60 s.
-    pub body_timeout: Duration,
+    /// Time limits of client connections.
+    pub limits: Limits,
     /// Largest request head in bytes. Default 64 KiB.
     pub max_head: usize,
+    /// Limits of connections that speak HTTP/2.
+    pub http2: Http2Limits,
 }
 
 #[cfg(test)]

@@ -7,14 +7,31 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 
 use crate::base::clock::Timestamp;
+use crate::server::streams::Streams;
 use crate::web::head_watch::HeadWatch;
 
-/// The time limits of a connection.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Limits {
-    pub(super) head: Duration,
-    pub(super) body: Duration,
+/// The time limits of a connection. A sweep once a second enforces them, so they are that coarse.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// For a PROXY header and a TLS handshake together. Default 10 s.
+    pub handshake: Duration,
+    /// For the first byte of the first request. Default 30 s.
+    pub first_byte: Duration,
+    /// For a whole request head. Default 60 s.
+    pub head: Duration,
+    /// Longest pause while a request body arrives or a response is taken. Default 60 s.
+    pub body: Duration,
+    /// Between two requests of a connection. Default 60 s.
+    pub idle: Duration,
+    /// Longest silence of a tunnel; `None` lets it rest for ever. Default `None`.
+    pub tunnel: Option<Duration>,
 }
+
+/// Longest silence of a tunnel whose one side has said its last.
+pub(super) const HALF_CLOSED: Duration = Duration::from_secs(300);
+
+/// How long a client that speaks HTTP/2 has to let go of an idle connection once it was told to (GOAWAY).
+const LAST_CALL: Duration = Duration::from_secs(10);
 
 /// What a connection does, as seen from its socket and its service.
 #[derive(Debug)]
@@ -29,6 +46,12 @@ pub(super) struct Activity {
     read_waits: Cell<bool>,
     write_waits: Cell<bool>,
     body_failed: Cell<bool>,
+    /// Of a tunnel: one way has ended.
+    half_closed: Cell<bool>,
+    /// When it was told to finish.
+    finish_since: Cell<Option<Timestamp>>,
+    /// Present once the connection speaks HTTP/2.
+    streams: RefCell<Option<Rc<Streams>>>,
     /// What the task that drives the connection was told and has not yet seen.
     order: Cell<Order>,
     driver: RefCell<Option<Waker>>,
@@ -36,16 +59,22 @@ pub(super) struct Activity {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
-    /// Between requests, or before the first: not a byte of the next head has come.
+    /// Not HTTP yet: a PROXY header or a TLS handshake is on its way.
+    Opening,
+    /// Before the first request: not a byte of it has come.
+    Fresh,
+    /// Between requests: not a byte of the next head has come.
     Idle,
     /// A head is on its way.
     Head,
-    /// A request is being answered.
+    /// A request is being answered; with HTTP/2, at least one.
     Busy,
+    /// HTTP is over: bytes go through.
+    Tunnel,
 }
 
 /// What the task that drives a connection is to do.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Order {
     /// Go on.
     #[default]
@@ -62,26 +91,65 @@ impl Activity {
         Self {
             now,
             watch: Rc::default(),
-            phase: Cell::new(Phase::Idle),
+            phase: Cell::new(Phase::Fresh),
             phase_since: Cell::new(start),
             last_read: Cell::new(start),
             last_write: Cell::new(start),
             read_waits: Cell::new(false),
             write_waits: Cell::new(false),
             body_failed: Cell::new(false),
+            half_closed: Cell::new(false),
+            finish_since: Cell::new(None),
+            streams: RefCell::default(),
             order: Cell::default(),
             driver: RefCell::default(),
         }
+    }
+
+    /// The connection does not speak HTTP yet.
+    pub(super) fn opening(&self) {
+        self.enter(Phase::Opening);
+    }
+
+    /// HTTP begins.
+    pub(super) fn opened(&self) {
+        self.enter(Phase::Fresh);
+    }
+
+    /// The connection speaks HTTP/2; each of its streams is followed on its own.
+    pub(super) fn multiplexes(&self, streams: Rc<Streams>) {
+        *self.streams.borrow_mut() = Some(streams);
+    }
+
+    /// HTTP/1 is over on this connection.
+    pub(super) fn tunnels(&self) {
+        self.enter(Phase::Tunnel);
+        self.last_read.set(self.now.get());
+        self.last_write.set(self.now.get());
+    }
+
+    /// One way of the tunnel has ended.
+    pub(super) fn half_closed(&self) {
+        self.half_closed.set(true);
     }
 
     /// Bytes came in (none at the end of the stream).
     pub(super) fn read(&self, bytes: &[u8]) {
         self.read_waits.set(false);
         self.last_read.set(self.now.get());
-        self.watch.read(bytes);
-        if self.phase.get() == Phase::Idle && !bytes.is_empty() {
-            self.enter(Phase::Head);
+        match self.phase.get() {
+            // Not HTTP/1: there are no heads to follow.
+            Phase::Tunnel => return,
+            _ if self.streams.borrow().is_some() => {
+                if self.phase.get() == Phase::Fresh {
+                    self.enter(Phase::Idle);
+                }
+                return;
+            }
+            Phase::Fresh | Phase::Idle if !bytes.is_empty() => self.enter(Phase::Head),
+            _ => {}
         }
+        self.watch.read(bytes);
     }
 
     /// hyper wants bytes, and there are none.
@@ -125,36 +193,58 @@ impl Activity {
         self.phase.get() == Phase::Busy
     }
 
-    /// Whether the client has kept this connection waiting beyond its limits.
-    pub(super) fn is_stalled(&self, limits: Limits) -> bool {
+    /// What is to become of a connection whose client has kept it waiting.
+    pub(super) fn judge(&self, limits: &Limits) -> Order {
         let now = self.now.get();
-        if self.write_waits.get() && now.since(self.last_write.get()) > limits.body {
-            return true;
+        let since = |at: &Cell<Timestamp>| now.since(at.get());
+        if self.write_waits.get() && since(&self.last_write) > limits.body {
+            return Order::Cut;
         }
+        let cut_if = |stalled| if stalled { Order::Cut } else { Order::Serve };
+        let streams = self.streams.borrow();
         match self.phase.get() {
+            Phase::Opening => cut_if(since(&self.phase_since) > limits.handshake),
+            Phase::Tunnel => {
+                let silence = since(&self.last_read).min(since(&self.last_write));
+                let limit = limits.tunnel.or(self.half_closed.get().then_some(HALF_CLOSED));
+                cut_if(limit.is_some_and(|limit| silence > limit))
+            }
+            Phase::Fresh => cut_if(!self.write_waits.get() && since(&self.phase_since) > limits.first_byte),
+            Phase::Idle if streams.is_some() => match self.finish_since.get() {
+                Some(told) => cut_if(now.since(told) > LAST_CALL),
+                None if since(&self.phase_since) > limits.idle => Order::Finish,
+                None => Order::Serve,
+            },
             // Answered early, with the request body still coming.
-            Phase::Idle | Phase::Head if self.watch.in_body() => {
-                now.since(self.last_read.get()) > limits.body
-            }
-            Phase::Idle | Phase::Head => {
-                !self.write_waits.get() && now.since(self.phase_since.get()) > limits.head
-            }
-            // hyper reads on while a request is answered, to see the client leave: only a body still owed counts.
-            Phase::Busy => {
-                self.read_waits.get() && self.watch.in_body() && now.since(self.last_read.get()) > limits.body
-            }
+            Phase::Idle | Phase::Head if self.watch.in_body() => cut_if(since(&self.last_read) > limits.body),
+            Phase::Idle => cut_if(!self.write_waits.get() && since(&self.phase_since) > limits.idle),
+            Phase::Head => cut_if(!self.write_waits.get() && since(&self.phase_since) > limits.head),
+            Phase::Busy => match &*streams {
+                Some(streams) => {
+                    streams.judge(now, limits);
+                    Order::Serve
+                }
+                // hyper reads on while a request is answered, to see the client leave: only a body still owed counts.
+                None => cut_if(
+                    self.read_waits.get() && self.watch.in_body() && since(&self.last_read) > limits.body,
+                ),
+            },
         }
     }
 
     /// Whether nothing of a request has come since the last answer.
     pub(super) fn is_idle(&self) -> bool {
-        self.phase.get() == Phase::Idle
+        matches!(self.phase.get(), Phase::Opening | Phase::Fresh | Phase::Idle)
     }
 
     /// Tells the driving task what to do; a stronger order stands.
     pub(super) fn tell(&self, order: Order) {
-        if self.order.get() != Order::Cut {
-            self.order.set(order);
+        if self.order.get() >= order {
+            return;
+        }
+        self.order.set(order);
+        if order == Order::Finish {
+            self.finish_since.set(Some(self.now.get()));
         }
         if let Some(driver) = self.driver.borrow().as_ref() {
             driver.wake_by_ref();

@@ -7,13 +7,16 @@ use std::sync::Arc;
 use std::sync::mpsc::RecvTimeoutError;
 use std::task::{Context, Poll};
 
-use http::StatusCode;
+use http::{Method, StatusCode};
 use http_body::Frame;
 use http_body_util::BodyExt;
 use tokio::sync::Semaphore;
 
 use super::worker::{Pace, start_at_pace};
 use super::*;
+
+mod tunnels;
+
 use crate::base::clock::{ManualClock, Timestamp};
 
 /// What tests wait for and let go.
@@ -21,6 +24,8 @@ use crate::base::clock::{ManualClock, Timestamp};
 struct Signals {
     entered: Arc<Semaphore>,
     released: Arc<Semaphore>,
+    /// What tunnels lead to.
+    upstream: Option<SocketAddr>,
 }
 
 /// Answers by path.
@@ -35,6 +40,7 @@ enum TinyBody {
     Endless,
     /// One piece, and then a failure.
     Broken(bool),
+    Tunnel(Option<Tunnel>),
 }
 
 impl Body for TinyBody {
@@ -46,6 +52,7 @@ impl Body for TinyBody {
         _: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
         Poll::Ready(match &mut *self {
+            Self::Tunnel(_) => None,
             Self::Text(text) => text.take().map(|t| Ok(Frame::data(t))),
             Self::Endless => Some(Ok(Frame::data(Bytes::from_static(&[b'x'; 65536])))),
             Self::Broken(begun) if *begun => Some(Err(std::io::Error::other("broken"))),
@@ -66,7 +73,7 @@ impl Service for Tiny {
     type Body = TinyBody;
 
     fn connected(&self, peer: &Peer) -> Peer {
-        *peer
+        peer.clone()
     }
 
     fn call(
@@ -75,7 +82,7 @@ impl Service for Tiny {
         request: Request<InboundBody>,
         facts: Option<HeadFacts>,
     ) -> impl Future<Output = Response<TinyBody>> + 'static {
-        let (worker, signals, peer) = (self.worker, self.signals.clone(), *connection.as_ref());
+        let (worker, signals, peer) = (self.worker, self.signals.clone(), connection.clone());
         assert_ne!(request.uri().path(), "/panic-at-once");
         async move {
             match request.uri().path() {
@@ -92,6 +99,15 @@ impl Service for Tiny {
                     signals.released.acquire().await.unwrap().forget();
                     text("held")
                 }
+                "/tunnel" | "/panicking-tunnel" => {
+                    let upstream = tokio::net::TcpStream::connect(signals.upstream.unwrap()).await.unwrap();
+                    let panics = request.uri().path() == "/panicking-tunnel";
+                    let tunnel = Tunnel::new(tunnels::Upstream::new(upstream, panics));
+                    let status = if request.method() == Method::CONNECT { 200 } else { 101 };
+                    let response = Response::builder().status(status).header("upgrade", "test");
+                    response.header("connection", "upgrade").body(TinyBody::Tunnel(Some(tunnel))).unwrap()
+                }
+                "/101" => Response::builder().status(101).body(TinyBody::Text(None)).unwrap(),
                 "/endless" => Response::new(TinyBody::Endless),
                 "/broken" => Response::new(TinyBody::Broken(false)),
                 _ => text("hello"),
@@ -99,8 +115,11 @@ impl Service for Tiny {
         }
     }
 
-    fn take_tunnel(_: &mut TinyBody) -> Option<crate::web::tunnel::Tunnel> {
-        None
+    fn take_tunnel(body: &mut TinyBody) -> Option<Tunnel> {
+        match body {
+            TinyBody::Tunnel(tunnel) => tunnel.take(),
+            _ => None,
+        }
     }
 
     fn panicked(&self) -> Response<TinyBody> {
@@ -115,27 +134,50 @@ struct Running {
     signals: Signals,
 }
 
+fn settings(workers: usize) -> Settings {
+    Settings {
+        listen: vec![ListenerSettings::plain(ListenAddress::Tcp("127.0.0.1:0".parse().unwrap()))],
+        tls: None,
+        workers,
+        grace_period: Duration::from_secs(30),
+        limits: Limits {
+            handshake: Duration::from_secs(10),
+            first_byte: Duration::from_secs(60),
+            head: Duration::from_secs(60),
+            body: Duration::from_secs(60),
+            idle: Duration::from_secs(60),
+            tunnel: None,
+        },
+        max_head: 64 * 1024,
+        http2: Http2Limits {
+            max_concurrent_streams: 100,
+            max_header_list: 64 * 1024,
+            max_pending_resets: 20,
+            max_stream_errors: 128,
+            ping_interval: Duration::from_secs(30),
+            ping_timeout: Duration::from_secs(20),
+        },
+    }
+}
+
 impl Running {
-    fn with_workers(workers: usize) -> Self {
-        let settings = Settings {
-            listen: vec![ListenAddress::Tcp("127.0.0.1:0".parse().unwrap())],
-            workers,
-            grace_period: Duration::from_secs(30),
-            head_timeout: Duration::from_secs(60),
-            body_timeout: Duration::from_secs(60),
-            max_head: 64 * 1024,
-        };
+    fn with(settings: &Settings, upstream: Option<SocketAddr>) -> Self {
         let listeners = bind(&settings.listen).unwrap();
         let Some(ListenAddress::Tcp(address)) = listeners.local_addresses().first().cloned() else {
             panic!("a TCP address was asked for");
         };
         let clock = ManualClock::new(Timestamp::from_secs(1_000));
         let pace = Pace { clock: Arc::new(clock.clone()), sweep_period: Duration::from_millis(5) };
-        let signals = Signals { entered: Arc::new(Semaphore::new(0)), released: Arc::new(Semaphore::new(0)) };
+        let signals =
+            Signals { entered: Arc::new(Semaphore::new(0)), released: Arc::new(Semaphore::new(0)), upstream };
         let given = signals.clone();
         let make = move |worker| Tiny { worker, signals: given.clone() };
-        let workers = start_at_pace(&settings, &listeners, &pace, make).unwrap();
+        let workers = start_at_pace(settings, &listeners, None, &pace, make).unwrap();
         Self { address, workers, clock, signals }
+    }
+
+    fn with_workers(workers: usize) -> Self {
+        Self::with(&settings(workers), None)
     }
 
     fn one() -> Self {

@@ -9,17 +9,20 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use hyper::server::conn::http1;
+use hyper::server::conn::http1::Builder as Http1;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{Notify, oneshot, watch};
 
 use crate::base::clock::{Clock, SystemClock, Timestamp};
 use crate::server::accept::accept_all;
-use crate::server::connection::{ClientStream, builder, serve};
+use crate::server::client_stream::ClientStream;
 use crate::server::drain::{DrainReport, Phase};
-use crate::server::listener::Accepted;
+use crate::server::http2::Http2Limits;
+use crate::server::listener::{Accepted, Listener, Role};
 use crate::server::stall::{Activity, Limits, Order};
-use crate::server::{Listeners, Peer, Service, Settings};
+use crate::server::tls::Tls;
+use crate::server::tunnel::Scratch;
+use crate::server::{Listeners, Peer, Service, Settings, establish, http1};
 
 /// How often all connections of a worker are looked at; time limits are this coarse.
 const SWEEP_PERIOD: Duration = Duration::from_secs(1);
@@ -57,7 +60,7 @@ impl Workers {
     }
 }
 
-/// Starts `settings.workers` threads (at least one) that serve `listeners`. `make` runs on each worker's own thread, within its
+/// Starts `settings.workers` threads (at least one) that serve `listeners`, those with TLS by `tls`. `make` runs on each worker's own thread, within its
 /// runtime, so that what it makes need not be `Send` and may spawn local tasks.
 ///
 /// # Errors
@@ -65,10 +68,11 @@ impl Workers {
 pub fn start<S: Service>(
     settings: &Settings,
     listeners: &Listeners,
+    tls: Option<&Arc<Tls>>,
     make: impl Fn(usize) -> S + Clone + Send + 'static,
 ) -> Result<Workers, StartError> {
     let pace = Pace { clock: Arc::new(SystemClock::default()), sweep_period: SWEEP_PERIOD };
-    start_at_pace(settings, listeners, &pace, make)
+    start_at_pace(settings, listeners, tls, &pace, make)
 }
 
 /// Where a worker's time comes from, and how often it looks.
@@ -81,6 +85,7 @@ pub(super) struct Pace {
 pub(super) fn start_at_pace<S: Service>(
     settings: &Settings,
     listeners: &Listeners,
+    tls: Option<&Arc<Tls>>,
     pace: &Pace,
     make: impl Fn(usize) -> S + Clone + Send + 'static,
 ) -> Result<Workers, StartError> {
@@ -95,8 +100,8 @@ pub(super) fn start_at_pace<S: Service>(
         let orders = workers.phase.subscribe();
         let (report, reported) = oneshot::channel();
         let (started, has_started) = std::sync::mpsc::sync_channel(1);
-        let (settings, pace, loads, make) =
-            (settings.clone(), pace.clone(), Arc::clone(&loads), make.clone());
+        let (settings, tls, pace) = (settings.clone(), tls.cloned(), pace.clone());
+        let (loads, make) = (Arc::clone(&loads), make.clone());
         let body = move || {
             let mut runtime = runtime;
             let built = runtime.enable_all().build_local(LocalOptions::default());
@@ -111,7 +116,7 @@ pub(super) fn start_at_pace<S: Service>(
                 }
             };
             let drained = runtime.block_on(async move {
-                let worker = Worker::new(worker, &settings, loads, pace, make(worker));
+                let worker = Worker::new(worker, &settings, tls, loads, pace, make(worker));
                 worker.run(sockets, orders).await
             });
             // Tasks that are left go with the runtime before the report is out.
@@ -133,8 +138,11 @@ pub(super) type Loads = Arc<[AtomicUsize]>;
 pub(super) struct Worker<S: Service> {
     index: usize,
     loads: Loads,
-    service: Rc<S>,
-    http: http1::Builder,
+    pub(super) service: Rc<S>,
+    pub(super) http1: Http1,
+    pub(super) http2: Http2Limits,
+    pub(super) scratch: Scratch,
+    tls: Option<Arc<Tls>>,
     limits: Limits,
     pace: Pace,
     now: Rc<Cell<Timestamp>>,
@@ -144,14 +152,24 @@ pub(super) struct Worker<S: Service> {
 }
 
 impl<S: Service> Worker<S> {
-    fn new(index: usize, settings: &Settings, loads: Loads, pace: Pace, service: S) -> Rc<Self> {
+    fn new(
+        index: usize,
+        settings: &Settings,
+        tls: Option<Arc<Tls>>,
+        loads: Loads,
+        pace: Pace,
+        service: S,
+    ) -> Rc<Self> {
         let now = Rc::new(Cell::new(pace.clock.now()));
         Rc::new(Self {
             index,
             loads,
             service: Rc::new(service),
-            http: builder(settings.max_head),
-            limits: Limits { head: settings.head_timeout, body: settings.body_timeout },
+            http1: http1::builder(settings.max_head),
+            http2: settings.http2,
+            scratch: Scratch::default(),
+            tls,
+            limits: settings.limits,
             pace,
             now,
             connections: RefCell::default(),
@@ -160,15 +178,9 @@ impl<S: Service> Worker<S> {
         })
     }
 
-    async fn run(
-        self: Rc<Self>,
-        sockets: Vec<crate::server::listener::Listener>,
-        mut orders: watch::Receiver<Phase>,
-    ) -> DrainReport {
-        let accepting: Vec<_> = sockets
-            .into_iter()
-            .map(|s| tokio::task::spawn_local(accept_all(Rc::clone(&self), s.socket)))
-            .collect();
+    async fn run(self: Rc<Self>, sockets: Vec<Listener>, mut orders: watch::Receiver<Phase>) -> DrainReport {
+        let accepting: Vec<_> =
+            sockets.into_iter().map(|s| tokio::task::spawn_local(accept_all(Rc::clone(&self), s))).collect();
         let sweeping = tokio::task::spawn_local(Rc::clone(&self).sweep_regularly());
         // A sender that is gone asks for an end without grace.
         let grace = match orders.wait_for(|p| *p != Phase::Serve).await.map(|p| *p) {
@@ -193,7 +205,8 @@ impl<S: Service> Worker<S> {
             }
         };
         let _ = tokio::time::timeout(grace, emptied).await;
-        let cut = self.connections.borrow().len();
+        // One that rests and only has not closed yet holds nothing that could be lost.
+        let cut = self.connections.borrow().values().filter(|a| !a.is_idle()).count();
         self.tell_all(Order::Cut);
         while !self.connections.borrow().is_empty() {
             self.left.notified().await;
@@ -214,9 +227,7 @@ impl<S: Service> Worker<S> {
             ticks.tick().await;
             self.now.set(self.pace.clock.now());
             for activity in self.connections.borrow().values() {
-                if activity.is_stalled(self.limits) {
-                    activity.tell(Order::Cut);
-                }
+                activity.tell(activity.judge(&self.limits));
             }
         }
     }
@@ -228,22 +239,31 @@ impl<S: Service> Worker<S> {
         self.loads.get(self.index).is_some_and(|own| load(own) > least + least / 16)
     }
 
-    /// Serves an accepted connection as a task of its own.
-    pub(super) fn adopt(self: &Rc<Self>, accepted: Accepted) -> io::Result<()> {
+    /// Serves a connection that a listener of `role` accepted, as a task of its own.
+    pub(super) fn adopt(self: &Rc<Self>, accepted: Accepted, role: Role) -> io::Result<()> {
         match accepted {
-            Accepted::Tcp(stream, peer) => self.serve(tokio::net::TcpStream::from_std(stream)?, peer),
-            Accepted::Unix(stream, peer) => self.serve(tokio::net::UnixStream::from_std(stream)?, peer),
+            Accepted::Tcp(stream, peer) => self.serve(tokio::net::TcpStream::from_std(stream)?, peer, role),
+            Accepted::Unix(stream, peer) => self.serve(tokio::net::UnixStream::from_std(stream)?, peer, role),
         }
         Ok(())
     }
 
-    fn serve<T: ClientStream>(self: &Rc<Self>, stream: T, peer: Peer) {
+    fn serve<T: ClientStream>(self: &Rc<Self>, stream: T, peer: Peer, role: Role) {
         let activity = Rc::new(Activity::new(Rc::clone(&self.now)));
         let entry = Entry::new(Rc::clone(self), Rc::clone(&activity));
-        tokio::task::spawn_local(async move {
-            let worker = &entry.worker;
-            serve(&worker.http, stream, peer, Rc::clone(&worker.service), activity).await;
-        });
+        if role == Role::default() {
+            tokio::task::spawn_local(async move {
+                let worker = &entry.worker;
+                let service = Rc::clone(&worker.service);
+                http1::serve(&worker.http1, stream, &peer, service, activity, &worker.scratch).await;
+            });
+        } else {
+            tokio::task::spawn_local(async move {
+                let worker = &entry.worker;
+                let tls = worker.tls.as_deref().filter(|_| role.tls);
+                establish::serve(worker, tls, stream, peer, activity).await;
+            });
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! The body types: what a client sends us, and what we answer ourselves.
 
+use std::cell::Cell;
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -49,19 +50,61 @@ impl Body for FullBody {
     }
 }
 
-/// A request body on its way in. It tells the connection's [`HeadWatch`] when it has ended, because the next byte on the wire
-/// then starts another request. Request trailers are dropped here: an identity header is never accepted as one (P14).
+/// How far a body has come, for whoever watches that it does not stand still. Two plain counters: no clock is read.
+#[derive(Debug, Default)]
+pub struct Progress {
+    stands: Cell<bool>,
+    steps: Cell<u32>,
+}
+
+impl Progress {
+    /// It waits for the client from now on.
+    pub fn stand(&self) {
+        self.stands.set(true);
+    }
+
+    /// It has gone on, or waits for something else than the client.
+    pub fn step(&self) {
+        self.stands.set(false);
+        self.steps.set(self.steps.get().wrapping_add(1));
+    }
+
+    /// Whether it waits for the client.
+    pub fn stands(&self) -> bool {
+        self.stands.get()
+    }
+
+    /// A number that is another one after every step.
+    pub fn steps(&self) -> u32 {
+        self.steps.get()
+    }
+}
+
+/// A request body on its way in. Over HTTP/1 it tells the connection's [`HeadWatch`] when it has ended, because the next byte on
+/// the wire then starts another request. Request trailers are dropped here: an identity header is never accepted as one (P14).
 #[derive(Debug)]
 pub struct InboundBody {
     incoming: Incoming,
-    watch: Option<Rc<HeadWatch>>,
+    watched: Watched,
+}
+
+#[derive(Debug)]
+enum Watched {
+    No,
+    Http1(Rc<HeadWatch>),
+    Http2(Rc<Progress>),
 }
 
 impl InboundBody {
-    /// Wraps `incoming`; `watch` is absent where the protocol frames messages itself (HTTP/2).
+    /// The body of an HTTP/1 request on the connection that `watch` follows.
     pub fn new(incoming: Incoming, watch: Option<Rc<HeadWatch>>) -> Self {
         let watch = watch.filter(|_| !incoming.is_end_stream());
-        Self { incoming, watch }
+        Self { incoming, watched: watch.map_or(Watched::No, Watched::Http1) }
+    }
+
+    /// The body of an HTTP/2 stream.
+    pub fn of_stream(incoming: Incoming, progress: Rc<Progress>) -> Self {
+        Self { incoming, watched: Watched::Http2(progress) }
     }
 }
 
@@ -74,10 +117,14 @@ impl Body for InboundBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         loop {
-            match Pin::new(&mut self.incoming).poll_frame(cx) {
+            let polled = Pin::new(&mut self.incoming).poll_frame(cx);
+            if let Watched::Http2(progress) = &self.watched {
+                if polled.is_pending() { progress.stand() } else { progress.step() }
+            }
+            match polled {
                 Poll::Ready(Some(Ok(frame))) if frame.is_trailers() => {}
                 Poll::Ready(None) => {
-                    if let Some(watch) = self.watch.take() {
+                    if let Watched::Http1(watch) = std::mem::replace(&mut self.watched, Watched::No) {
                         watch.body_ended();
                     }
                     return Poll::Ready(None);
@@ -89,10 +136,19 @@ impl Body for InboundBody {
 
     fn is_end_stream(&self) -> bool {
         // Not before the end was polled: the watch must hear of it.
-        self.watch.is_none() && self.incoming.is_end_stream()
+        !matches!(self.watched, Watched::Http1(_)) && self.incoming.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
         self.incoming.size_hint()
+    }
+}
+
+impl Drop for InboundBody {
+    fn drop(&mut self) {
+        // Nobody waits for the rest any more.
+        if let Watched::Http2(progress) = &self.watched {
+            progress.step();
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::{HeaderMap, Method, Request, Version};
+use hyper::ext::Protocol;
 
 use crate::web::head_watch::HeadFacts;
 use crate::web::host::Host;
@@ -22,7 +23,7 @@ pub enum Refusal {
     /// The head was not seen on the wire, as with a request sent right behind a chunked body.
     #[error("the request head could not be followed on the wire")]
     UnseenHead,
-    /// CONNECT is not offered.
+    /// CONNECT without a protocol (RFC 8441) is not offered.
     #[error("CONNECT is not offered")]
     Connect,
     /// A `#` stands in the target.
@@ -77,7 +78,8 @@ impl Refusal {
     }
 }
 
-/// Reads `request`. `facts` is what stood on the wire: an HTTP/1 request without them is refused.
+/// Reads `request`. `facts` is what stood on the wire: an HTTP/1 request without them is refused. HTTP/2 frames its messages itself and
+/// needs none.
 ///
 /// # Errors
 /// The first [`Refusal`] met.
@@ -85,14 +87,22 @@ pub fn normalize<'a, B>(
     request: &'a Request<B>,
     facts: Option<HeadFacts>,
 ) -> Result<NormalRequest<'a>, Refusal> {
-    let facts = facts.ok_or(Refusal::UnseenHead)?;
-    if request.method() == Method::CONNECT {
-        return Err(Refusal::Connect);
+    if request.version() == Version::HTTP_2 {
+        // An extended CONNECT opens a WebSocket and has a path as other requests have.
+        if request.method() == Method::CONNECT && request.extensions().get::<Protocol>().is_none() {
+            return Err(Refusal::Connect);
+        }
+        length(request.headers())?;
+    } else {
+        let facts = facts.ok_or(Refusal::UnseenHead)?;
+        if request.method() == Method::CONNECT {
+            return Err(Refusal::Connect);
+        }
+        if facts.fragment {
+            return Err(Refusal::Fragment);
+        }
+        framing(request.headers(), facts)?;
     }
-    if facts.fragment {
-        return Err(Refusal::Fragment);
-    }
-    framing(request.headers(), facts)?;
     let host = host(request)?;
     let path = match request.uri().path() {
         "*" if request.method() == Method::OPTIONS => read_path("/")?,
@@ -121,6 +131,23 @@ fn framing(headers: &HeaderMap, facts: HeadFacts) -> Result<(), Refusal> {
         }
     }
     Ok(())
+}
+
+/// At most one length, in plain decimal. HTTP/2 has no other framing to tell (RFC 9113 section 8.2.2), and its fields reach us as
+/// they were sent.
+fn length(headers: &HeaderMap) -> Result<(), Refusal> {
+    if headers.contains_key(TRANSFER_ENCODING) {
+        return Err(Refusal::TransferEncoding);
+    }
+    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
+    let Some(length) = lengths.next() else { return Ok(()) };
+    let digits = length.as_bytes();
+    let plain = match digits {
+        [b'0'] => true,
+        [b'1'..=b'9', rest @ ..] => rest.iter().all(u8::is_ascii_digit),
+        _ => false,
+    };
+    if plain && lengths.next().is_none() { Ok(()) } else { Err(Refusal::ContentLength) }
 }
 
 fn host<B>(request: &Request<B>) -> Result<Host<'_>, Refusal> {
@@ -212,6 +239,51 @@ mod tests {
         let mut options = request("*", &[("host", "a")]);
         *options.method_mut() = Method::OPTIONS;
         assert!(normalize(&options, SEEN).is_ok());
+    }
+
+    fn over_http2(target: &str, headers: &[(&str, &str)]) -> Request<()> {
+        let mut request = request(target, headers);
+        *request.version_mut() = Version::HTTP_2;
+        request
+    }
+
+    #[test]
+    fn over_http_2_the_authority_is_the_host_and_another_host_field_is_refused() {
+        let alone = over_http2("https://Wiki.Test/a", &[]);
+        let normal = normalize(&alone, None).unwrap();
+        assert_eq!((&*normal.host.name, &*normal.path.primary), ("wiki.test", "/a"));
+        let same = over_http2("https://wiki.test/a", &[("host", "wiki.test:443")]);
+        assert!(normalize(&same, None).is_ok());
+        let other = over_http2("https://wiki.test/a", &[("host", "other.test")]);
+        assert_eq!(normalize(&other, None), Err(Refusal::HostMismatch));
+        let twice = over_http2("https://wiki.test/a", &[("host", "wiki.test"), ("host", "wiki.test")]);
+        assert_eq!(normalize(&twice, None), Err(Refusal::SeveralHosts));
+        assert_eq!(normalize(&over_http2("/a", &[]), None), Err(Refusal::NoHost));
+    }
+
+    #[test]
+    fn over_http_2_connect_needs_a_protocol() {
+        let connect = |uri: &str| {
+            let mut request = over_http2(uri, &[]);
+            *request.method_mut() = Method::CONNECT;
+            request
+        };
+        assert_eq!(normalize(&connect("wiki.test:443"), None), Err(Refusal::Connect));
+        let mut extended = connect("https://wiki.test/chat");
+        extended.extensions_mut().insert(Protocol::from_static("websocket"));
+        assert_eq!(&*normalize(&extended, None).unwrap().path.primary, "/chat");
+    }
+
+    #[test]
+    fn over_http_2_a_length_that_is_repeated_or_odd_is_refused() {
+        for lengths in [&["3", "3"][..], &["+3"], &["03"], &["3, 3"], &[""], &["0x3"]] {
+            let fields: Vec<_> = lengths.iter().map(|l| ("content-length", *l)).collect();
+            let request = over_http2("https://a/", &fields);
+            assert_eq!(normalize(&request, None), Err(Refusal::ContentLength), "{lengths:?}");
+        }
+        for length in ["0", "30"] {
+            assert!(normalize(&over_http2("https://a/", &[("content-length", length)]), None).is_ok());
+        }
     }
 
     #[test]

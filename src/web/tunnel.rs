@@ -6,7 +6,8 @@ use std::fmt;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-/// One side of a tunnel: bytes both ways, each way ended on its own.
+/// One side of a tunnel: bytes both ways, each way ended on its own. Dropped with its writing side still open, it aborts: the other
+/// end is to see a reset where the transport knows one, and no regular end.
 pub trait TunnelIo: AsyncRead + AsyncWrite + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Unpin> TunnelIo for T {}

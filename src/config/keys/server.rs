@@ -1,6 +1,6 @@
 //! Keys of `[server]`.
 
-use super::{ADDRESS, Kind, PATH, Said, Section, Value, hours, key, seconds};
+use super::{ADDRESS, Kind, PATH, Required, Said, Section, Value, hours, key, seconds};
 
 const NETWORK: Kind = Kind::Text("network", "^[0-9a-fA-F.:]+(/[0-9]+)?$");
 
@@ -8,17 +8,21 @@ pub(super) const SERVER: Section = Section {
     title: "[server]",
     about: "Where the gateway listens, whom it believes, and the limits of a connection.",
     examples: &[r#"[server]
-listen = ["0.0.0.0:8080", "unix:/run/fluidgate.sock"]
+listen = ["0.0.0.0:8080", "unix:/run/fluidgate.sock", { address = "0.0.0.0:443", tls = true }]
 trusted_proxies = ["10.0.0.5/32"]
+[tls]
+certificates = [{ certificate = "cert.pem", key = "cert.key" }]
 "#],
     keys: &[
         key(
             "server.listen",
-            Kind::List(&ADDRESS),
+            Kind::List(&Kind::Either(&[ADDRESS, Kind::Table])),
             Value(r#"["127.0.0.1:8080"]"#),
-            "`\"address:port\"`, `\"[v6]:port\"` or `\"unix:path\"`",
+            "`\"address:port\"`, `\"[v6]:port\"` or `\"unix:path\"`, or a table with one",
         )
         .within("one or more"),
+        key("server.listen.address", ADDRESS, Required, "the same address, in a table"),
+        key("server.listen.tls", Kind::Boolean, Value("false"), "TLS, by the certificates of `[tls]`"),
         key(
             "server.trusted_proxies",
             Kind::List(&NETWORK),

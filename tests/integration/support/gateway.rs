@@ -17,6 +17,7 @@ use fluidgate::server::ListenAddress;
 use tempfile::TempDir;
 
 use super::browser::TestBrowser;
+use super::tls::Authority;
 use super::upstream::TestUpstream;
 use super::wire::Wire;
 
@@ -34,6 +35,8 @@ pub struct Setup {
     pub routes: String,
     /// More of the file, after the routes; whole sections.
     pub sections: String,
+    /// The value of `server.listen`.
+    pub listen: String,
     /// Lines for `[server]`.
     pub server: String,
     /// Lines for `[session]`.
@@ -50,6 +53,7 @@ impl Setup {
         Self {
             routes: routes.into(),
             sections: String::new(),
+            listen: r#"["127.0.0.1:0"]"#.into(),
             server: String::new(),
             session: String::new(),
             store: r#"{ type = "sled", path = "sessions" }"#,
@@ -79,15 +83,34 @@ impl Setup {
         self
     }
 
+    /// A second listener, of TLS, with a certificate for `names`: `cert.pem` and `cert.key` in the state folder.
+    pub fn tls(self, authority: &Authority, names: &[&str]) -> Self {
+        authority.issue(names).write(self.folder.path(), "cert");
+        self.tls_section("certificates = [{ certificate = \"cert.pem\", key = \"cert.key\" }]\n")
+    }
+
+    /// A second listener, of TLS, by these lines of `[tls]`.
+    pub fn tls_section(mut self, lines: &str) -> Self {
+        self.listen = r#"["127.0.0.1:0", { address = "127.0.0.1:0", tls = true }]"#.into();
+        self.sections(&format!("[tls]\n{lines}"))
+    }
+
+    /// Other listeners than the plain one.
+    #[expect(dead_code, reason = "tests to come use it")]
+    pub fn listen(mut self, value: &str) -> Self {
+        self.listen = value.into();
+        self
+    }
+
     pub fn start(self) -> TestGateway {
         let folder = self.folder.path();
         private_file(&folder.join("secret.key"), "q80wZ7mJx2V3kQpYt5nRb8cLd1fGh4jKs6uXwEaTyI0");
         private_file(&folder.join("users.toml"), &USERS);
         let text = format!(
-            "[server]\nlisten = [\"127.0.0.1:0\"]\nworkers = 2\n{}\n[session]\nsecrets = {}\nstore = {}\n{}\n\
+            "[server]\nlisten = {}\nworkers = 2\n{}\n[session]\nsecrets = {}\nstore = {}\n{}\n\
              [login.password]\nusers = \"users.toml\"\n[login.password.hashing]\nmemory_kib = 1024\niterations = 1\n\
              [management]\nlisten = \"127.0.0.1:0\"\n[access_log]\ntarget = \"access.log\"\n{}\n{}",
-            self.server, self.secrets, self.store, self.session, self.sections, self.routes
+            self.listen, self.server, self.secrets, self.store, self.session, self.sections, self.routes
         );
         let file = folder.join("gateway.toml");
         fs::write(&file, text).unwrap();
@@ -105,7 +128,17 @@ impl TestGateway {
     }
 
     pub fn address(&self) -> SocketAddr {
-        match self.running().addresses().first() {
+        self.listener(0)
+    }
+
+    /// Where the listener that [`Setup::tls`] added listens.
+    pub fn tls_address(&self) -> SocketAddr {
+        self.listener(1)
+    }
+
+    /// Where the listener at this place of `server.listen` listens.
+    pub fn listener(&self, place: usize) -> SocketAddr {
+        match self.running().addresses().get(place) {
             Some(ListenAddress::Tcp(address)) => *address,
             other => panic!("{other:?}"),
         }

@@ -2,7 +2,9 @@
 
 pub mod browser;
 pub mod gateway;
+pub mod h2;
 pub mod redis;
+pub mod tls;
 pub mod upstream;
 pub mod wire;
 

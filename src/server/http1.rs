@@ -1,9 +1,9 @@
-//! One client connection: hyper's HTTP/1 server around the service, with panics, orders and stalls seen to.
+//! One HTTP/1 client connection: hyper's server around the service, with panics, orders and stalls seen to. A 101 ends HTTP on it,
+//! and what is left is a tunnel.
 
 use std::cell::Cell;
 use std::convert::Infallible;
 use std::future::poll_fn;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -11,36 +11,24 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::CONNECTION;
-use http::{HeaderValue, Request, Response, Version};
+use http::{HeaderValue, Request, Response, StatusCode, Version};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
+use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 
+use crate::server::client_stream::ClientStream;
+use crate::server::contain::{Panicked, contained};
 use crate::server::stall::{Activity, Order};
+use crate::server::tunnel::{self, Scratch, TunnelEnd};
 use crate::server::watched_io::WatchedIo;
 use crate::server::{Peer, Service};
 use crate::web::body::InboundBody;
 use crate::web::head_watch::HeadFacts;
-
-/// A client's stream.
-pub(super) trait ClientStream: AsyncRead + AsyncWrite + Unpin + 'static {
-    /// Makes the coming close a reset, which no client takes for a regular end.
-    fn reset_on_close(&self);
-}
-
-impl ClientStream for tokio::net::TcpStream {
-    fn reset_on_close(&self) {
-        // A failure leaves an ordinary close, which is all there is then.
-        let _ = self.set_zero_linger();
-    }
-}
-
-impl ClientStream for tokio::net::UnixStream {
-    fn reset_on_close(&self) {}
-}
+use crate::web::tunnel::Tunnel;
 
 /// The settings of hyper's side.
 pub(super) fn builder(max_head: usize) -> http1::Builder {
@@ -61,17 +49,24 @@ pub(super) fn builder(max_head: usize) -> http1::Builder {
 pub(super) async fn serve<T: ClientStream, S: Service>(
     builder: &http1::Builder,
     stream: T,
-    peer: Peer,
+    peer: &Peer,
     service: Rc<S>,
     activity: Rc<Activity>,
+    scratch: &Scratch,
 ) {
-    let connection = Rc::new(service.connected(&peer));
-    let unmarked = Rc::new(Cell::new(false));
-    let served = Rc::new(Served { service, connection, activity: Rc::clone(&activity), unmarked });
-    let unmarked = Rc::clone(&served.unmarked);
+    let connection = Rc::new(service.connected(peer));
+    let served = Rc::new(Served {
+        service,
+        connection,
+        activity: Rc::clone(&activity),
+        unmarked: Cell::new(false),
+        upgrading: Cell::new(false),
+        tunnel: Cell::new(None),
+    });
+    let answering = Rc::clone(&served);
     let io = TokioIo::new(WatchedIo::new(stream, Rc::clone(&activity)));
     let mut http =
-        builder.serve_connection(io, service_fn(move |request| answer(Rc::clone(&served), request)));
+        builder.serve_connection(io, service_fn(move |request| answer(Rc::clone(&answering), request)));
     let mut finishing = false;
     let ended = poll_fn(|cx| {
         match activity.order(cx) {
@@ -86,12 +81,44 @@ pub(super) async fn serve<T: ClientStream, S: Service>(
     })
     .await;
     let broken = !matches!(ended, Some(Ok(())));
-    if broken && unmarked.get() && activity.is_half_answered() {
+    if broken && served.unmarked.get() && activity.is_half_answered() {
         // An HTTP/1.0 client knows the end of a body by the close alone: a plain close would look complete.
         http.into_parts().io.inner().stream().reset_on_close();
+    } else if let Some(tunnel) = served.tunnel.take().filter(|_| !broken) {
+        let parts = http.into_parts();
+        go_through(parts.io.into_inner(), parts.read_buf, tunnel, &activity, scratch).await;
+    } else if !broken && served.upgrading.get() {
+        // hyper leaves the closing to whoever takes the upgrade, and nobody did.
+        let mut io = http.into_parts().io.into_inner();
+        let _ = while_served(&activity, pin!(io.shutdown())).await;
     } else if !broken && activity.watch.in_body() {
         let _ = tokio::time::timeout(LINGER, linger(http.into_parts().io.into_inner(), &activity)).await;
     }
+}
+
+/// Lets a tunnel's bytes through until both ways have ended, or one side breaks off.
+async fn go_through<T: ClientStream>(
+    mut io: WatchedIo<T>,
+    early: Bytes,
+    tunnel: Tunnel,
+    activity: &Activity,
+    scratch: &Scratch,
+) {
+    activity.tunnels();
+    io.stream().keep_alive();
+    let (order, half_closed) = (|cx: &Context<'_>| activity.order(cx), || activity.half_closed());
+    if tunnel::join(&mut io, early, tunnel, scratch, order, half_closed).await == TunnelEnd::Broken {
+        io.stream().reset_on_close();
+    }
+}
+
+/// Runs `future` unless the connection is cut.
+async fn while_served<F: Future>(activity: &Activity, mut future: Pin<&mut F>) -> Option<F::Output> {
+    poll_fn(|cx| match activity.order(cx) {
+        Order::Cut => Poll::Ready(None),
+        Order::Serve | Order::Finish => future.as_mut().poll(cx).map(Some),
+    })
+    .await
 }
 
 /// How long a client that was answered before it had sent its whole body is listened to, at most.
@@ -120,7 +147,11 @@ struct Served<S: Service> {
     connection: Rc<S::Connection>,
     activity: Rc<Activity>,
     /// The client speaks HTTP/1.0: no mark tells it the end of a body of unknown length.
-    unmarked: Rc<Cell<bool>>,
+    unmarked: Cell<bool>,
+    /// The client asked to upgrade.
+    upgrading: Cell<bool>,
+    /// What the connection goes on as once the 101 is out.
+    tunnel: Cell<Option<Tunnel>>,
 }
 
 /// Begins at once, not when first polled: hyper may read on for the body before that, and what it reads must not pass for the
@@ -131,6 +162,7 @@ fn answer<S: Service>(
 ) -> impl Future<Output = Result<Response<AnswerBody<S::Body>>, Infallible>> {
     served.activity.busy();
     served.unmarked.set(request.version() < Version::HTTP_11);
+    served.upgrading.set(request.extensions().get::<OnUpgrade>().is_some());
     let facts = served.activity.watch.take();
     let request = request.map(|body| InboundBody::new(body, Some(Rc::clone(&served.activity.watch))));
     answer_with(served, request, facts)
@@ -142,28 +174,24 @@ async fn answer_with<S: Service>(
     facts: Option<HeadFacts>,
 ) -> Result<Response<AnswerBody<S::Body>>, Infallible> {
     let activity = &served.activity;
-    let mut response = unwinding(|| served.service.call(&served.connection, request, facts))
+    let mut response = contained(|| served.service.call(&served.connection, request, facts))
         .await
         .unwrap_or_else(|Panicked| closing(served.service.panicked()));
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        let tunnel = S::take_tunnel(response.body_mut());
+        // What is left of a request body must not pass for the tunnel's first bytes.
+        if tunnel.is_none() || activity.watch.in_body() {
+            response = closing(served.service.panicked());
+        } else {
+            served.tunnel.set(tunnel);
+        }
+    }
     // A body that nobody reads to its end: hyper closes the connection behind the answer, so say so. After a chunked one the
     // next head's place on the wire is unknown besides. The watch's other holders are the activity and a body still being read.
     if activity.watch.in_body() && Rc::strong_count(&activity.watch) == 1 {
         response = closing(response);
     }
     Ok(response.map(|body| AnswerBody { body, activity: Rc::clone(activity) }))
-}
-
-struct Panicked;
-
-/// Runs a call and its future; a panic in either ends only them.
-async fn unwinding<F: Future>(call: impl FnOnce() -> F) -> Result<F::Output, Panicked> {
-    let future = catch_unwind(AssertUnwindSafe(call)).map_err(|_| Panicked)?;
-    let mut future = pin!(future);
-    poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
-        Ok(polled) => polled.map(Ok),
-        Err(_) => Poll::Ready(Err(Panicked)),
-    })
-    .await
 }
 
 fn closing<B>(mut response: Response<B>) -> Response<B> {

@@ -1,0 +1,363 @@
+//! One HTTP/2 client connection: hyper's server around the service, its streams as local tasks, each judged and ended on its own.
+
+use std::cell::RefCell;
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{COOKIE, HOST};
+use http::{HeaderValue, Method, Request, Response};
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper::rt::Executor;
+use hyper::server::conn::http2;
+use hyper::service::service_fn;
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::server::client_stream::ClientStream;
+use crate::server::contain::{Panicked, contained};
+use crate::server::stall::{Activity, Order};
+use crate::server::streams::{Stream, StreamEntry, Streams};
+use crate::server::tunnel::{self, Scratch, TunnelEnd};
+use crate::server::watched_io::WatchedIo;
+use crate::server::{Peer, Service};
+use crate::web::body::{InboundBody, Progress};
+use crate::web::tunnel::Tunnel;
+
+/// Limits of the HTTP/2 layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Http2Limits {
+    /// Streams that a client may have open at a time. Default 100.
+    pub max_concurrent_streams: u32,
+    /// Largest header list of a request, as HTTP/2 counts it. Default 64 KiB.
+    pub max_header_list: u32,
+    /// Streams that a client may reset before they were accepted, at a time. Default 20.
+    pub max_pending_resets: usize,
+    /// Errors of a client's streams before its connection ends. Default 128.
+    pub max_stream_errors: usize,
+    /// How often a client is asked whether it is still there. Default 30 s.
+    pub ping_interval: Duration,
+    /// How long it has to answer. Default 20 s.
+    pub ping_timeout: Duration,
+}
+
+/// What a stream may hold of a response that its client does not take.
+const SEND_BUFFER: usize = 64 * 1024;
+/// What clients may send before we have taken it, per stream and per connection.
+const STREAM_WINDOW: u32 = 256 * 1024;
+const CONNECTION_WINDOW: u32 = 1024 * 1024;
+
+/// Serves one connection to its end.
+pub(super) async fn serve<T: ClientStream, S: Service>(
+    limits: &Http2Limits,
+    stream: T,
+    peer: &Peer,
+    service: Rc<S>,
+    activity: Rc<Activity>,
+    scratch: &Scratch,
+) {
+    let streams: Rc<Streams> = Rc::default();
+    activity.multiplexes(Rc::clone(&streams));
+    let connection = Rc::new(service.connected(peer));
+    let tasks = Tasks::default();
+    let served = Rc::new(Served {
+        service,
+        connection,
+        activity: Rc::clone(&activity),
+        streams: Rc::clone(&streams),
+        tasks: tasks.clone(),
+        scratch: scratch.clone(),
+    });
+    let io = TokioIo::new(WatchedIo::new(stream, Rc::clone(&activity)));
+    let service = service_fn(move |request| answer(Rc::clone(&served), request));
+    let mut http = pin!(builder(limits, tasks).serve_connection(io, service));
+    let mut finishing = false;
+    // Whether it ended well is nobody's concern: every stream's own task sees how its stream ended.
+    let _ = poll_fn(|cx| {
+        match activity.order(cx) {
+            Order::Cut => return Poll::Ready(None),
+            Order::Finish if !finishing => {
+                finishing = true;
+                http.as_mut().graceful_shutdown();
+            }
+            Order::Finish | Order::Serve => {}
+        }
+        http.as_mut().poll(cx).map(Some)
+    })
+    .await;
+    streams.cut();
+}
+
+fn builder(limits: &Http2Limits, tasks: Tasks) -> http2::Builder<Tasks> {
+    let mut builder = http2::Builder::new(tasks);
+    builder
+        .timer(TokioTimer::new())
+        .enable_connect_protocol()
+        .max_concurrent_streams(limits.max_concurrent_streams)
+        .max_header_list_size(limits.max_header_list)
+        .max_pending_accept_reset_streams(limits.max_pending_resets)
+        .max_local_error_reset_streams(limits.max_stream_errors)
+        .keep_alive_interval(limits.ping_interval)
+        .keep_alive_timeout(limits.ping_timeout)
+        .max_send_buf_size(SEND_BUFFER)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW);
+    builder
+}
+
+/// Runs hyper's stream tasks as local ones, each tied to the stream it belongs to.
+#[derive(Clone, Debug, Default)]
+struct Tasks(Rc<RefCell<Option<Rc<Stream>>>>);
+
+impl Tasks {
+    /// The tasks that start next belong to `stream`: hyper asks the service for an answer and starts its task right behind.
+    fn belong_to(&self, stream: Option<&Rc<Stream>>) {
+        *self.0.borrow_mut() = stream.cloned();
+    }
+
+    fn spawn(&self, stream: Rc<Stream>, task: impl Future<Output = ()> + 'static) {
+        let tasks = self.clone();
+        tokio::task::spawn_local(async move {
+            let mut task = pin!(task);
+            poll_fn(|cx| {
+                if stream.is_cut(cx) {
+                    return Poll::Ready(());
+                }
+                // What a stream's task starts while it runs is part of the same stream.
+                tasks.belong_to(Some(&stream));
+                let polled = task.as_mut().poll(cx);
+                tasks.belong_to(None);
+                polled
+            })
+            .await;
+        });
+    }
+}
+
+impl<F: Future<Output = ()> + 'static> Executor<F> for Tasks {
+    fn execute(&self, task: F) {
+        let stream = self.0.borrow().clone().unwrap_or_default();
+        self.spawn(stream, task);
+    }
+}
+
+/// What all requests of a connection share.
+struct Served<S: Service> {
+    service: Rc<S>,
+    connection: Rc<S::Connection>,
+    activity: Rc<Activity>,
+    streams: Rc<Streams>,
+    tasks: Tasks,
+    scratch: Scratch,
+}
+
+/// A request's hold on its connection: busy until the last of them is gone.
+struct Hold {
+    activity: Rc<Activity>,
+    streams: Rc<Streams>,
+    entry: Option<StreamEntry>,
+}
+
+impl Hold {
+    fn new(activity: &Rc<Activity>, streams: &Rc<Streams>, stream: &Rc<Stream>) -> Self {
+        if streams.is_empty() {
+            activity.busy();
+        }
+        let entry = Some(streams.enter(stream));
+        Self { activity: Rc::clone(activity), streams: Rc::clone(streams), entry }
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.entry = None;
+        if self.streams.is_empty() {
+            self.activity.answered();
+        }
+    }
+}
+
+fn answer<S: Service>(
+    served: Rc<Served<S>>,
+    mut request: Request<Incoming>,
+) -> impl Future<Output = Result<Response<AnswerBody<S::Body>>, Infallible>> {
+    let stream: Rc<Stream> = Rc::default();
+    served.tasks.belong_to(Some(&stream));
+    let hold = Hold::new(&served.activity, &served.streams, &stream);
+    as_http1(&mut request);
+    let upgrade = (request.method() == Method::CONNECT).then(|| hyper::upgrade::on(&mut request));
+    let request = request.map(|body| InboundBody::of_stream(body, Rc::clone(&stream.inbound)));
+    answer_with(served, stream, hold, request, upgrade)
+}
+
+/// What HTTP/2 says in its own way, in the fields that everything behind reads: the authority as Host, the cookie in one field
+/// (RFC 9113 section 8.2.3). A Host that is there stays, and is refused if it is another one.
+fn as_http1<B>(request: &mut Request<B>) {
+    let authority = request.uri().authority().map(|authority| HeaderValue::from_str(authority.as_str()));
+    let headers = request.headers_mut();
+    if let Some(Ok(authority)) = authority {
+        headers.entry(HOST).or_insert(authority);
+    }
+    let mut crumbs = headers.get_all(COOKIE).iter();
+    if let (Some(first), Some(_)) = (crumbs.next(), crumbs.next()) {
+        let mut whole = first.as_bytes().to_vec();
+        for crumb in headers.get_all(COOKIE).iter().skip(1) {
+            whole.extend_from_slice(b"; ");
+            whole.extend_from_slice(crumb.as_bytes());
+        }
+        if let Ok(whole) = HeaderValue::from_maybe_shared(Bytes::from(whole)) {
+            headers.insert(COOKIE, whole);
+        }
+    }
+}
+
+async fn answer_with<S: Service>(
+    served: Rc<Served<S>>,
+    stream: Rc<Stream>,
+    hold: Hold,
+    request: Request<InboundBody>,
+    upgrade: Option<OnUpgrade>,
+) -> Result<Response<AnswerBody<S::Body>>, Infallible> {
+    let mut response = contained(|| served.service.call(&served.connection, request, None))
+        .await
+        .unwrap_or_else(|Panicked| served.service.panicked());
+    let mut hold = Some(hold);
+    if let Some(upgrade) = upgrade.filter(|_| response.status().is_success()) {
+        // hyper opens the tunnel with any success, so there must be something to join.
+        match S::take_tunnel(response.body_mut()) {
+            Some(tunnel) => {
+                let joined =
+                    go_through(upgrade, tunnel, Rc::clone(&stream), served.scratch.clone(), hold.take());
+                served.tasks.spawn(Rc::clone(&stream), joined);
+            }
+            None => response = served.service.panicked(),
+        }
+    }
+    let progress = Rc::clone(&stream.outbound);
+    Ok(response.map(|body| AnswerBody { body, progress, _hold: hold }))
+}
+
+/// Lets a tunnel's bytes through once its 200 is out. Run it as a task of its stream, which is cut when the tunnel breaks.
+async fn go_through(
+    upgrade: OnUpgrade,
+    tunnel: Tunnel,
+    stream: Rc<Stream>,
+    scratch: Scratch,
+    _hold: Option<Hold>,
+) {
+    let Ok(upgraded) = upgrade.await else { return };
+    stream.tunnels();
+    let mut client = StreamEnd { io: TokioIo::new(upgraded), end: End::NotYet, stream: Rc::clone(&stream) };
+    let order = |cx: &Context<'_>| if stream.is_cut(cx) { Order::Cut } else { Order::Serve };
+    let half_closed = || stream.half_closed();
+    let ended = tunnel::join(&mut client, Bytes::new(), tunnel, &scratch, order, half_closed).await;
+    if ended == TunnelEnd::Broken {
+        // Before the client's half is dropped, which would look like a regular end.
+        stream.cut();
+        tokio::task::yield_now().await;
+    }
+}
+
+/// The client's half of a tunnel over HTTP/2. hyper reads a reset as an end; the half that writes knows better.
+struct StreamEnd {
+    io: TokioIo<Upgraded>,
+    end: End,
+    stream: Rc<Stream>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    NotYet,
+    /// hyper said so; its writing task has been woken by the same frame, if it was a reset, and is to run first.
+    Claimed,
+    Real,
+}
+
+impl AsyncRead for StreamEnd {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        match self.end {
+            End::Real => return Poll::Ready(Ok(())),
+            End::Claimed => {
+                self.end = End::Real;
+                // Room or not, only a failure tells.
+                if let Poll::Ready(flushed) = Pin::new(&mut self.io).poll_flush(cx) {
+                    flushed?;
+                }
+                return Poll::Ready(Ok(()));
+            }
+            End::NotYet => {}
+        }
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.io).poll_read(cx, buf))?;
+        self.stream.heard();
+        if buf.filled().len() == before && buf.remaining() > 0 {
+            self.end = End::Claimed;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for StreamEnd {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
+        let written = Pin::new(&mut self.io).poll_write(cx, buf);
+        self.stream.told(written.is_pending());
+        written
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+/// A response body whose taking is watched; when hyper lets go of it, the request is answered.
+struct AnswerBody<B> {
+    body: B,
+    progress: Rc<Progress>,
+    _hold: Option<Hold>,
+}
+
+impl<B: Body<Data = Bytes> + Unpin> Body for AnswerBody<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        // hyper asks for a piece when it could hand on the one before.
+        self.progress.step();
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        if polled.is_ready() {
+            self.progress.stand();
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
