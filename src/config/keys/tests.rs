@@ -229,6 +229,26 @@ fn in_step(name: &str, wanted: &str) {
 }
 
 #[test]
+fn the_smallest_file_has_everything_that_the_schema_requires() {
+    fn walk(schema: &serde_json::Value, file: &Table, path: &str) {
+        for name in schema["required"].as_array().unwrap() {
+            let name = name.as_str().unwrap();
+            let value = file.get(name).unwrap_or_else(|| panic!("the schema requires {path}{name}"));
+            let below = &schema["properties"][name];
+            match value {
+                Value::Table(table) => walk(below, table, &format!("{path}{name}.")),
+                Value::Array(list) => {
+                    let tables = list.iter().filter_map(Value::as_table);
+                    tables.for_each(|table| walk(&below["items"], table, &format!("{path}{name}.")));
+                }
+                _ => {}
+            }
+        }
+    }
+    walk(&schema(), &whole(""), "");
+}
+
+#[test]
 fn unknown_keys_are_refused_everywhere_in_the_schema() {
     fn walk(schema: &serde_json::Value, tables: &mut usize) {
         if let Some(fields) = schema.as_object() {

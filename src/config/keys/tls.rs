@@ -13,6 +13,7 @@ client_ca = "cert.pem"
 client_certificates = "optional"
 "#],
     keys: &[
+        key("tls", Kind::Table, Said("none"), "needed by a listener with `tls = true`"),
         key(
             "tls.certificates",
             Kind::List(&Kind::Table),
