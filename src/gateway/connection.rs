@@ -8,6 +8,7 @@ use ipnet::IpNet;
 
 use crate::gateway::Gateway;
 use crate::gateway::recall::Recall;
+use crate::gateway::request_id::RequestId;
 use crate::server::Peer;
 use crate::web::forwarded::{ClientView, ConnectionValues};
 
@@ -45,6 +46,11 @@ impl Connection {
             *judged = Judged::new(&self.peer, gateway);
         }
         judged.values.client(headers, &gateway.trusted_proxies)
+    }
+
+    /// The id of a request with these `headers`: what a trusted proxy calls it, or else `fresh`.
+    pub fn name(&self, fresh: RequestId, headers: &HeaderMap) -> RequestId {
+        if self.judged.borrow().values.is_trusted() { fresh.or_given(headers) } else { fresh }
     }
 
     /// Tells the upstream who the client is.

@@ -47,6 +47,7 @@ const OWN_NAMES: &[&str] = &[
     "x-forwarded-uri",
     "x-original-url",
     "x-real-ip",
+    "x-request-id",
     "x-rewrite-url",
 ];
 

@@ -18,7 +18,8 @@ use crate::gateway::open_streams::poll_while_live;
 use crate::gateway::own_paths::OwnPath;
 use crate::gateway::privacy;
 use crate::gateway::reply::{OpenLine, Reply, ReplyBody, SESSION_OVER};
-use crate::gateway::respond::{self, Failure, INTERNAL, METHOD, STORE_UNREACHABLE, closing};
+use crate::gateway::request_id::X_REQUEST_ID;
+use crate::gateway::respond::{self, Failure, INTERNAL, LOOP, METHOD, STORE_UNREACHABLE, closing};
 use crate::gateway::upgrade::{FOREIGN_PAGE, Passing, UNKNOWN_PROTOCOL, comes_from_our_page};
 use crate::gateway::worker::Worker;
 use crate::observe::metrics::{RouteId, Verdict};
@@ -29,6 +30,7 @@ use crate::web::head_watch::HeadFacts;
 use crate::web::hop_by_hop;
 use crate::web::normalize::normalize;
 use crate::web::route::RouteMatch;
+use crate::web::trace_context::continue_trace;
 use crate::web::upgrade::Asked;
 
 const NOT_UNDERSTOOD: &str = "The request could not be understood.";
@@ -44,6 +46,9 @@ pub async fn answer(
 ) -> Reply {
     let mut note = Note::new(worker.open_line(&request));
     let mut reply = walk(&worker, &connection, request, facts, &mut note).await;
+    if let Some(id) = note.id.take() {
+        reply.headers_mut().insert(X_REQUEST_ID, id);
+    }
     worker.counts.count(note.route, note.verdict, reply.status());
     if let Some(mut line) = note.line {
         line.status = reply.status().as_u16();
@@ -61,8 +66,11 @@ async fn walk(
 ) -> Reply {
     let gateway = worker.gateway();
     let now = gateway.clock.now();
-    let id = worker.next_id();
-    note.line(|line| line.begin(id, now));
+    let client = connection.client(&gateway, request.headers());
+    let id = connection.name(worker.next_id(), request.headers());
+    let id_field = id.header();
+    note.id = Some(id_field.clone());
+    note.line(|line| line.begin(id, now, &client));
     let refuse = |code, headers: &HeaderMap| {
         let failure = Failure::new(StatusCode::BAD_REQUEST, code, NOT_UNDERSTOOD);
         closing(failure.reply(&gateway.pages, accepts_html(headers), id))
@@ -81,8 +89,10 @@ async fn walk(
         note.decision(Verdict::Refuse, Some(UNKNOWN_PROTOCOL.code));
         return UNKNOWN_PROTOCOL.reply(&gateway.pages, false, id);
     }
-    let client = connection.client(&gateway, request.headers());
-    note.line(|line| line.client = client.address);
+    if worker.via().has_passed(request.headers()) {
+        note.decision(Verdict::Refuse, Some(LOOP.code));
+        return LOOP.reply(&gateway.pages, false, id);
+    }
 
     // Our own paths exist on every host we serve; an upstream never sees them, whichever way it reads the path.
     let own = match gateway.own_paths.read(&normal.path) {
@@ -192,11 +202,15 @@ async fn walk(
 
     // Dress: hop-by-hop fields first, so that a client cannot nominate ours away; then strip, then inject.
     let accept = request.headers().get(ACCEPT).cloned();
+    let version = request.version();
     let headers = request.headers_mut();
     hop_by_hop::strip_request(headers);
     gateway.firewall.strip(headers, route.odd_names);
     recall.withhold_cookie(&gateway.sessions, headers);
     connection.set_forwarded(&client, headers);
+    headers.insert(X_REQUEST_ID, id_field);
+    continue_trace(headers, id.number());
+    worker.via().pass(headers, version);
     route.injected.inject(headers, &permit);
     let passing = match asked.map(|asked| Passing::dress(asked, &mut request, &*gateway.random)).transpose() {
         Ok(passing) => passing,
@@ -233,7 +247,8 @@ async fn walk(
                     failure.reply(&gateway.pages, false, id)
                 }
             };
-            privacy::guard(&gateway.sessions, reply.headers_mut(), identity.is_some(), managed.set_cookie);
+            let personal = identity.is_some();
+            privacy::guard(&gateway.sessions, reply.headers_mut(), personal, managed.set_cookie, id);
             reply
         }
         Err(error) => {
@@ -257,13 +272,14 @@ fn wants_page(accept: Option<HeaderValue>) -> bool {
 /// What is noted of a request while it is walked: for the counts, and for the access log when it is on.
 struct Note {
     line: Option<Box<OpenLine>>,
+    id: Option<HeaderValue>,
     route: RouteId,
     verdict: Verdict,
 }
 
 impl Note {
     fn new(line: Option<Box<OpenLine>>) -> Self {
-        Self { line, route: RouteId::default(), verdict: Verdict::Refuse }
+        Self { line, id: None, route: RouteId::default(), verdict: Verdict::Refuse }
     }
 
     fn line(&mut self, change: impl FnOnce(&mut OpenLine)) {

@@ -5,12 +5,19 @@ use std::sync::atomic::Ordering;
 use http::header::{CACHE_CONTROL, SET_COOKIE};
 use http::{HeaderMap, HeaderValue};
 
+use crate::gateway::request_id::RequestId;
 use crate::session::SessionManager;
 
 /// Guards the headers of an upstream's response. `personal`: the upstream was told who asks. `ours` is our own Set-Cookie.
-pub fn guard(sessions: &SessionManager, headers: &mut HeaderMap, personal: bool, ours: Option<HeaderValue>) {
+pub fn guard(
+    sessions: &SessionManager,
+    headers: &mut HeaderMap,
+    personal: bool,
+    ours: Option<HeaderValue>,
+    id: RequestId,
+) {
     if headers.contains_key(SET_COOKIE) {
-        withhold_forged_cookies(sessions, headers);
+        withhold_forged_cookies(sessions, headers, id);
     }
     if let Some(cookie) = ours {
         headers.append(SET_COOKIE, cookie);
@@ -20,7 +27,7 @@ pub fn guard(sessions: &SessionManager, headers: &mut HeaderMap, personal: bool,
     }
 }
 
-fn withhold_forged_cookies(sessions: &SessionManager, headers: &mut HeaderMap) {
+fn withhold_forged_cookies(sessions: &SessionManager, headers: &mut HeaderMap, id: RequestId) {
     let forged = headers.get_all(SET_COOKIE).iter().filter(|value| sessions.is_our_set_cookie(value)).count();
     if forged == 0 {
         return;
@@ -28,6 +35,7 @@ fn withhold_forged_cookies(sessions: &SessionManager, headers: &mut HeaderMap) {
     // Said once: an app that does it does it on every response.
     if sessions.counters().forged_set_cookies.fetch_add(forged as u64, Ordering::Relaxed) == 0 {
         tracing::warn!(
+            request_id = %id,
             "an upstream tried to set the session cookie; it is dropped, and further ones are only counted"
         );
     }
@@ -91,6 +99,8 @@ fn private(text: &str) -> HeaderValue {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::secret::SystemRandom;
+    use crate::gateway::request_id::RequestIdSeed;
 
     fn made_private(fields: &[&'static str]) -> String {
         let mut headers = HeaderMap::new();
@@ -109,7 +119,13 @@ mod tests {
         for cookie in ["fluidgate=evil", "app=1", "__HOST-fluidgate=evil; Secure"] {
             headers.append(SET_COOKIE, HeaderValue::from_static(cookie));
         }
-        guard(&sessions, &mut headers, false, None);
+        guard(
+            &sessions,
+            &mut headers,
+            false,
+            None,
+            RequestIdSeed::new(&SystemRandom).unwrap().worker(0).next(),
+        );
         assert_eq!(headers.get_all(SET_COOKIE).iter().collect::<Vec<_>>(), ["app=1"]);
         assert_eq!(sessions.counters().forged_set_cookies.load(Ordering::Relaxed), 2);
     }

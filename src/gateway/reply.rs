@@ -22,6 +22,7 @@ use crate::gateway::tunnel::LiveTunnel;
 use crate::observe::access_log::{Line, WorkerLog};
 use crate::proxy::ForwardedBody;
 use crate::web::body::FullBody;
+use crate::web::forwarded::ClientView;
 use crate::web::tunnel::Tunnel;
 
 /// The access log's word for an exchange that ended with its session.
@@ -206,9 +207,10 @@ impl OpenLine {
         })
     }
 
-    /// Notes the request's id and when its head had been read.
-    pub fn begin(&mut self, id: RequestId, at: Timestamp) {
+    /// Notes the request's id, when its head had been read, and who sent it.
+    pub fn begin(&mut self, id: RequestId, at: Timestamp, client: &ClientView) {
         self.begun = Some((id, at));
+        self.client = client.address;
     }
 
     /// Writes the line, of `sent` bytes.

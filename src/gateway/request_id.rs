@@ -1,24 +1,98 @@
-//! Request ids: unique, cheap, and telling a client nothing but themselves.
+//! Request ids: unique, cheap, and telling a client nothing but themselves; or those that a trusted proxy has given (P18).
 
 use std::cell::Cell;
 use std::fmt;
 
-use crate::base::secret::{Random, RandomError};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue};
 
-/// The id of one request: 16 lower-case hexadecimal characters.
+use crate::base::secret::{Random, RandomError};
+use crate::web::via::ViaName;
+
+/// The field that carries the id to the upstream and back to the client.
+pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The longest id that is accepted from a proxy.
+const LONGEST: usize = 64;
+
+/// The id of one request: 16 lower-case hexadecimal characters, or what a trusted proxy has called it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RequestId(u64);
+pub struct RequestId {
+    number: u64,
+    given: Option<Given>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Given {
+    bytes: [u8; LONGEST],
+    length: u8,
+}
 
 impl RequestId {
     /// As text.
     pub fn text(self) -> String {
         self.to_string()
     }
+
+    /// The number of this gateway's own, whatever a proxy has called the request.
+    pub fn number(self) -> u64 {
+        self.number
+    }
+
+    /// The id in the `X-Request-Id` of a trusted proxy, where it is one of at most 64 letters, digits and `-_.:=+/`.
+    #[must_use]
+    pub fn or_given(self, headers: &HeaderMap) -> Self {
+        let mut fields = headers.get_all(X_REQUEST_ID).iter();
+        let (Some(field), None) = (fields.next(), fields.next()) else { return self };
+        Self { given: Given::read(field.as_bytes()), ..self }
+    }
+
+    /// As the value of a field: one allocation, and none for its clones.
+    pub fn header(self) -> HeaderValue {
+        /// Text on its own, so that the clones of the bytes share it from the start.
+        struct Text([u8; LONGEST], usize);
+        impl AsRef<[u8]> for Text {
+            fn as_ref(&self) -> &[u8] {
+                self.0.get(..self.1).unwrap_or_default()
+            }
+        }
+        let text = match self.given {
+            Some(given) => Text(given.bytes, usize::from(given.length)),
+            None => {
+                let mut text = Text([0; LONGEST], 16);
+                for (place, at) in text.0.iter_mut().zip((0..16).rev()) {
+                    let digit = u8::try_from(self.number >> (4 * at) & 0xf).unwrap_or_default();
+                    *place = digit + if digit < 10 { b'0' } else { b'a' - 10 };
+                }
+                text
+            }
+        };
+        HeaderValue::from_maybe_shared(Bytes::from_owner(text))
+            .unwrap_or_else(|_| HeaderValue::from_static("invalid"))
+    }
+}
+
+impl Given {
+    fn read(text: &[u8]) -> Option<Self> {
+        let fine = |b: &u8| b.is_ascii_alphanumeric() || b"-_.:=+/".contains(b);
+        if text.is_empty() || !text.iter().all(fine) {
+            return None;
+        }
+        let mut bytes = [0; LONGEST];
+        bytes.get_mut(..text.len())?.copy_from_slice(text);
+        Some(Self { bytes, length: u8::try_from(text.len()).ok()? })
+    }
 }
 
 impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016x}", self.0)
+        match &self.given {
+            None => write!(f, "{:016x}", self.number),
+            Some(given) => {
+                let text = given.bytes.get(..usize::from(given.length)).unwrap_or_default();
+                f.write_str(std::str::from_utf8(text).unwrap_or_default())
+            }
+        }
     }
 }
 
@@ -27,6 +101,7 @@ impl fmt::Display for RequestId {
 pub struct RequestIds {
     next: Cell<u64>,
     stride: u64,
+    via: ViaName,
 }
 
 /// What the sequences of all workers are made from.
@@ -34,6 +109,7 @@ pub struct RequestIds {
 pub struct RequestIdSeed {
     start: u64,
     stride: u64,
+    name: u64,
 }
 
 impl RequestIdSeed {
@@ -42,16 +118,19 @@ impl RequestIdSeed {
     /// # Errors
     /// When the random generator fails.
     pub fn new(random: &dyn Random) -> Result<Self, RandomError> {
-        let (mut start, mut stride) = ([0; 8], [0; 8]);
-        random.fill(&mut start)?;
-        random.fill(&mut stride)?;
-        Ok(Self { start: u64::from_ne_bytes(start), stride: u64::from_ne_bytes(stride) | 1 })
+        let number = || {
+            let mut bytes = [0; 8];
+            random.fill(&mut bytes)?;
+            Ok(u64::from_ne_bytes(bytes))
+        };
+        Ok(Self { start: number()?, stride: number()? | 1, name: number()? })
     }
 
     /// The sequence of the worker of this index: each starts a long way from the others.
     pub fn worker(self, index: usize) -> RequestIds {
         let offset = (index as u64).wrapping_mul(self.stride) << 40;
-        RequestIds { next: Cell::new(self.start.wrapping_add(offset)), stride: self.stride }
+        let next = Cell::new(self.start.wrapping_add(offset));
+        RequestIds { next, stride: self.stride, via: ViaName::new(self.name) }
     }
 }
 
@@ -60,7 +139,12 @@ impl RequestIds {
     pub fn next(&self) -> RequestId {
         let id = self.next.get();
         self.next.set(id.wrapping_add(self.stride));
-        RequestId(id)
+        RequestId { number: id, given: None }
+    }
+
+    /// What this process calls itself, the same for all its workers.
+    pub fn via(&self) -> &ViaName {
+        &self.via
     }
 }
 
@@ -79,5 +163,40 @@ mod tests {
         let seen: std::collections::HashSet<_> = (0..4).flat_map(of_worker).collect();
         assert_eq!(seen.len(), 40_000);
         assert!(seen.iter().all(|id| id.len() == 16));
+    }
+
+    fn given(fields: &[&str]) -> RequestId {
+        let headers = fields.iter().map(|field| (X_REQUEST_ID, field.parse().unwrap())).collect();
+        RequestId { number: 0xa0b, given: None }.or_given(&headers)
+    }
+
+    #[test]
+    fn an_id_is_taken_from_a_proxy_when_it_is_short_and_plain() {
+        let longest = "x".repeat(64);
+        for id in
+            ["7b1d2c9e-3a5f-4e0b-9d3c-1f2e3d4c5b6a", "Root=1-67891233-abcdef01", "a/b:c+d_e.f", &longest]
+        {
+            assert_eq!(given(&[id]).text(), id);
+        }
+        for bad in [
+            &[][..],
+            &[""],
+            &["a b"],
+            &["a\tb"],
+            &["<script>"],
+            &["a,b"],
+            &["a\"b"],
+            &[&"x".repeat(65)],
+            &["a", "a"],
+        ] {
+            assert_eq!(given(bad).text(), "0000000000000a0b", "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn the_field_says_what_the_log_says() {
+        for id in [given(&[]), given(&["abc-1"]), RequestId { number: u64::MAX, given: None }] {
+            assert_eq!(id.header().to_str().unwrap(), id.text());
+        }
     }
 }

@@ -79,6 +79,10 @@ pub const STORE_UNREACHABLE: Failure = Failure {
 pub const INTERNAL: Failure =
     Failure::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Something went wrong here.");
 
+/// The request has passed this very gateway before (RFC 5842 section 7.2).
+pub const LOOP: Failure =
+    Failure::new(StatusCode::LOOP_DETECTED, "loop", "This request goes round in a circle.");
+
 /// The method is none that is taken there.
 pub const METHOD: Failure =
     Failure::new(StatusCode::METHOD_NOT_ALLOWED, "method", "This page does not take that method.");

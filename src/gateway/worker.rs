@@ -20,6 +20,7 @@ use crate::server::{Peer, Service};
 use crate::web::body::InboundBody;
 use crate::web::head_watch::HeadFacts;
 use crate::web::tunnel::Tunnel;
+use crate::web::via::ViaName;
 
 /// What one worker thread owns.
 pub struct Worker {
@@ -55,6 +56,11 @@ impl Worker {
     /// A fresh request id.
     pub fn next_id(&self) -> RequestId {
         self.ids.next()
+    }
+
+    /// What this process calls itself to upstreams.
+    pub fn via(&self) -> &ViaName {
+        self.ids.via()
     }
 
     /// The access log line of `request`; `None` when the log is off.

@@ -14,6 +14,8 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
+/// The part of the path that proxies have taken off.
+pub const X_FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
 const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 
 /// Fields by which a client could tell an upstream another address, host or target than the one that was judged, those that we
@@ -42,6 +44,8 @@ pub struct ConnectionValues {
     direct: ClientView,
     trusted: bool,
     address: Option<HeaderValue>,
+    /// What a trusted peer's `Forwarded` is continued with.
+    element: Option<HeaderValue>,
 }
 
 impl ConnectionValues {
@@ -50,7 +54,12 @@ impl ConnectionValues {
     pub fn new(peer: Option<SocketAddr>, secure: bool, trusted_proxies: &[IpNet]) -> Self {
         let peer = peer.map(|p| p.ip().to_canonical());
         let trusted = peer.map_or(!trusted_proxies.is_empty(), |ip| is_trusted(ip, trusted_proxies));
-        Self { direct: ClientView { address: peer, secure }, trusted, address: peer.and_then(address_value) }
+        Self {
+            direct: ClientView { address: peer, secure },
+            trusted,
+            address: peer.and_then(address_value),
+            element: trusted.then(|| element(peer)).flatten(),
+        }
     }
 
     /// Whether the peer is a trusted proxy.
@@ -70,11 +79,15 @@ impl ConnectionValues {
     }
 
     /// Sets `X-Forwarded-For`, `-Proto`, `-Host`, `-Port` and `X-Real-IP` for the upstream. From an untrusted peer everything sent
-    /// under these and similar names is overwritten or dropped. From a trusted one `X-Forwarded-For` is appended to, a host and
-    /// port that it names are kept, and `Forwarded` and the like pass. Call it after the hop-by-hop fields are stripped.
+    /// under these and similar names is overwritten or dropped. From a trusted one `X-Forwarded-For` is appended to, and so is a
+    /// `Forwarded` that it sent; a host, port and prefix that it names are kept. Call it after the hop-by-hop fields are stripped.
     pub fn set_forwarded(&self, headers: &mut HeaderMap, client: &ClientView) {
         if self.trusted {
-            self.append_address(headers);
+            self.append_address(headers, client);
+            if let (true, Some(element)) = (headers.contains_key(FORWARDED), &self.element) {
+                headers.append(FORWARDED, element.clone());
+            }
+            keep_one(headers, &X_FORWARDED_PREFIX);
             keep_one(headers, &X_FORWARDED_HOST);
             keep_one(headers, &X_FORWARDED_PORT);
         } else {
@@ -97,13 +110,18 @@ impl ConnectionValues {
         self.fill_host_and_port(headers, client);
     }
 
-    fn append_address(&self, headers: &mut HeaderMap) {
+    fn append_address(&self, headers: &mut HeaderMap, client: &ClientView) {
         let Some(address) = &self.address else { return };
-        if !headers.contains_key(X_FORWARDED_FOR) {
-            headers.insert(X_FORWARDED_FOR, address.clone());
-            return;
-        }
         let mut chain = Vec::new();
+        if !headers.contains_key(X_FORWARDED_FOR) {
+            // The client may stand in `Forwarded` alone.
+            let known = client.address.filter(|known| Some(*known) != self.direct.address);
+            let Some(known) = known.and_then(address_value) else {
+                headers.insert(X_FORWARDED_FOR, address.clone());
+                return;
+            };
+            headers.insert(X_FORWARDED_FOR, known);
+        }
         for value in headers.get_all(X_FORWARDED_FOR) {
             chain.extend_from_slice(value.as_bytes());
             chain.extend_from_slice(b", ");
@@ -214,6 +232,16 @@ fn node_address(node: &[u8]) -> Option<IpAddr> {
 
 fn is_trusted(address: IpAddr, trusted_proxies: &[IpNet]) -> bool {
     trusted_proxies.iter().any(|net| net.contains(&address))
+}
+
+/// One element of `Forwarded` that names `peer` (RFC 7239 section 6): an IPv6 address in brackets and quotes.
+fn element(peer: Option<IpAddr>) -> Option<HeaderValue> {
+    let text = match peer {
+        Some(IpAddr::V4(v4)) => format!("for={v4}"),
+        Some(IpAddr::V6(v6)) => format!("for=\"[{v6}]\""),
+        None => "for=unknown".to_owned(),
+    };
+    HeaderValue::from_str(&text).ok()
 }
 
 fn address_value(address: IpAddr) -> Option<HeaderValue> {

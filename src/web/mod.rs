@@ -10,5 +10,7 @@ pub mod normalize;
 pub mod path;
 pub mod return_to;
 pub mod route;
+pub mod trace_context;
 pub mod tunnel;
 pub mod upgrade;
+pub mod via;

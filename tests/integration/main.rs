@@ -38,4 +38,5 @@ mod session_life;
 mod smuggling;
 mod support;
 mod tls;
+mod traces;
 mod websocket;

@@ -135,6 +135,56 @@ fn to_what_a_trusted_peer_sends_the_peer_is_appended() {
     );
 }
 
+/// The values of one field that the upstream gets.
+fn passed_on(peer: &str, name: &str, lines: &[(&str, &str)]) -> Vec<String> {
+    let values = values(peer);
+    let mut map = headers(lines);
+    let client = values.client(&map, &trusted());
+    values.set_forwarded(&mut map, &client);
+    map.get_all(name).iter().map(|value| value.to_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn a_forwarded_of_a_trusted_peer_is_continued_and_never_begun() {
+    let sent = [("host", "a"), ("forwarded", "for=192.0.2.7;proto=https, for=_hidden")];
+    assert_eq!(
+        passed_on("10.0.0.1", "forwarded", &sent),
+        ["for=192.0.2.7;proto=https, for=_hidden", "for=10.0.0.1"]
+    );
+    assert_eq!(passed_on("10.0.0.1", "forwarded", &sent[..1]), Vec::<String>::new());
+    assert_eq!(passed_on("192.0.2.1", "forwarded", &sent), Vec::<String>::new());
+}
+
+#[test]
+fn an_ipv6_peer_is_quoted_in_forwarded_and_bare_elsewhere() {
+    let values = ConnectionValues::new(
+        Some("[2001:db8::1]:4711".parse().unwrap()),
+        true,
+        &["2001:db8::/32".parse().unwrap()],
+    );
+    let mut map =
+        headers(&[("host", "[2001:db8::9]:8443"), ("forwarded", "for=\"[2001:db8:cafe::17]:47011\"")]);
+    let client = values.client(&map, &[]);
+    assert_eq!(client.address, Some("2001:db8:cafe::17".parse().unwrap()));
+    values.set_forwarded(&mut map, &client);
+    let all = |name: &str| map.get_all(name).iter().map(|v| v.to_str().unwrap()).collect::<Vec<_>>();
+    assert_eq!(all("forwarded"), ["for=\"[2001:db8:cafe::17]:47011\"", "for=\"[2001:db8::1]\""]);
+    assert_eq!(all("x-forwarded-for"), ["2001:db8:cafe::17, 2001:db8::1"], "both chains say the same");
+    assert_eq!(
+        (all("x-forwarded-host"), all("x-forwarded-port")),
+        (vec!["[2001:db8::9]:8443"], vec!["8443"])
+    );
+}
+
+#[test]
+fn a_prefix_counts_from_a_trusted_peer_alone_and_only_once() {
+    let once = [("host", "a"), ("x-forwarded-prefix", "/outer")];
+    assert_eq!(passed_on("10.0.0.1", "x-forwarded-prefix", &once), ["/outer"]);
+    assert_eq!(passed_on("192.0.2.1", "x-forwarded-prefix", &once), Vec::<String>::new());
+    let twice = [("host", "a"), ("x-forwarded-prefix", "/a"), ("x-forwarded-prefix", "/b")];
+    assert_eq!(passed_on("10.0.0.1", "x-forwarded-prefix", &twice), Vec::<String>::new());
+}
+
 proptest! {
     #[test]
     fn an_untrusted_address_right_of_all_lies_always_wins(lies in "[ -~]{0,60}") {
