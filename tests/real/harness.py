@@ -220,6 +220,15 @@ class Client:
         self.cookie = given[0].split(";")[0]
         return answer.getheader("Location")
 
+    def log_in_at(self, host, user):
+        """Logs `user` in at the host name `host` and gives the cookie."""
+        form = urllib.parse.urlencode({"username": user, "password": PASSWORDS[user], "return_to": "/"})
+        head = [b"POST /_auth/login HTTP/1.1", b"Content-Type: application/x-www-form-urlencoded", b"Sec-Fetch-Site: same-origin"]
+        answer, body = self.raw(head, form.encode(), host=host)
+        assert answer.status == 303, f"login of {user}: {answer.status} {body[:500]!r}"
+        self.cookie = answer.getheader("Set-Cookie").split(";")[0]
+        return self.cookie
+
     def open(self, method, path, body=None, headers=None, timeout=60):
         """Sends a request and gives the connection and the answer, its body unread."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
@@ -235,9 +244,10 @@ class Client:
         with contextlib.closing(connection):
             return answer, answer.read()
 
-    def raw(self, head_lines, body=b"", with_cookie=True):
+    def raw(self, head_lines, body=b"", with_cookie=True, host=None):
         """Sends exactly these header lines (bytes) and gives status, headers and body of the answer."""
-        lines = list(head_lines) + [b"Host: 127.0.0.1:%d" % self.port, b"Content-Length: %d" % len(body)]
+        host = host or f"127.0.0.1:{self.port}"
+        lines = list(head_lines) + [b"Host: " + host.encode(), b"Content-Length: %d" % len(body)]
         if with_cookie and self.cookie:
             lines.append(b"Cookie: " + self.cookie.encode())
         if not any(line.lower().startswith(b"connection:") for line in lines):

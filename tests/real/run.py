@@ -1,5 +1,9 @@
-"""Runs the tests against real upstreams and closes with one plain line. Arguments: names of tests, all without."""
+"""Runs the tests against real upstreams and closes with one plain line. Arguments: names of tests, all without.
 
+Some of the clients are packages of target/venv, so it goes on in that one's Python.
+"""
+
+import os
 import pathlib
 import sys
 import unittest
@@ -7,10 +11,17 @@ import unittest
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
-from harness import BINARY  # noqa: E402
+from harness import BINARY, VENV  # noqa: E402
 
 
 def main():
+    python = VENV / "bin/python"
+    if pathlib.Path(sys.prefix) != VENV:
+        if not python.is_file():
+            print(f"no {python}: ./scripts/test real installs it")
+            print("real: 0 passed, 1 failed")
+            return 1
+        os.execv(python, [str(python), *sys.argv])
     if not pathlib.Path(BINARY).is_file():
         print(f"no gateway at {BINARY}: build it (cargo build --release --locked) or name it in FLUIDGATE")
         print("real: 0 passed, 1 failed")
