@@ -184,7 +184,9 @@ pub fn start(config: &Config, clock: Arc<dyn Clock>, random: Arc<dyn Random>) ->
     let snapshot = Arc::new(ArcSwap::from_pointee(Gateway::build(&config.gateway, secret, parts.clone())?));
     let process = Arc::new(ProcessNumbers::new(clock.now()));
     let reloader = Reloader::new(config.clone(), parts, snapshot.clone(), users_seen, process.clone());
-    let sources: Vec<Arc<dyn Source>> = vec![requests.clone(), sessions.clone(), login, process];
+    let mut sources: Vec<Arc<dyn Source>> =
+        vec![process, Arc::new(listeners.counts()), requests.clone(), sessions.clone(), login];
+    sources.extend(tls.clone().map(|tls| tls as Arc<dyn Source>));
     let seed = RequestIdSeed::new(&*random)?;
     let (access_log, log_thread) = log.unzip();
     let pool_clock = clock.clone();

@@ -57,6 +57,7 @@ pub struct Gateway {
     login: Arc<Login>,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
+    requests: Arc<RequestCounts>,
 }
 
 /// What a route leads to.
@@ -137,7 +138,7 @@ impl Gateway {
                 return Err(GatewayError::Tie(route.name.clone()));
             }
         }
-        let Parts { sessions, login, upstreams: _, clock, random, requests: _ } = parts;
+        let Parts { sessions, login, upstreams: _, clock, random, requests } = parts;
         Ok(Self {
             routes,
             own_paths: OwnPaths::new(&settings.prefix),
@@ -151,12 +152,18 @@ impl Gateway {
             login,
             clock,
             random,
+            requests,
         })
     }
 
     /// What a tunnel keeps its session from idling out by.
     fn keep_alive(&self, activity: Activity) -> KeepAlive {
-        KeepAlive { sessions: Arc::clone(&self.sessions), clock: Arc::clone(&self.clock), activity }
+        KeepAlive {
+            sessions: Arc::clone(&self.sessions),
+            clock: Arc::clone(&self.clock),
+            activity,
+            counts: Arc::clone(&self.requests),
+        }
     }
 }
 

@@ -18,6 +18,7 @@ use tokio::task::JoinHandle;
 use crate::base::clock::Clock;
 use crate::gateway::open_streams::{SessionOver, SessionWatch};
 use crate::gateway::reply::{OpenLine, SESSION_OVER};
+use crate::observe::metrics::{OpenTunnel, RequestCounts};
 use crate::session::{Activity, LiveSession, SessionManager};
 use crate::web::tunnel::{Tunnel, TunnelIo};
 
@@ -28,6 +29,7 @@ pub struct LiveTunnel {
     from_client: u64,
     to_client: u64,
     line: Option<Box<OpenLine>>,
+    _counted: OpenTunnel,
 }
 
 /// The upstream's stream until the session is over: dropped then, whatever either side is doing.
@@ -51,11 +53,14 @@ pub struct KeepAlive {
     pub clock: Arc<dyn Clock>,
     /// Whether what the client sends counts.
     pub activity: Activity,
+    /// Where tunnels are counted.
+    pub counts: Arc<RequestCounts>,
 }
 
 impl LiveTunnel {
     /// Around the upstream's side. With a `watch` it is cut when that session is over.
     pub fn new(upstream: Tunnel, watch: Option<SessionWatch>, keep: KeepAlive) -> Self {
+        let counted = keep.counts.tunnel();
         let open = Rc::new(RefCell::new(Open { upstream: Some(upstream.into_io()), reader: None }));
         let session = watch.map(|mut watch| {
             let (live, open) = (Arc::clone(watch.session()), Rc::downgrade(&open));
@@ -67,7 +72,7 @@ impl LiveTunnel {
             });
             Tie { live, keep, ender }
         });
-        Self { open, session, from_client: 0, to_client: 0, line: None }
+        Self { open, session, from_client: 0, to_client: 0, line: None, _counted: counted }
     }
 
     /// Writes `line` when the tunnel has ended.

@@ -6,7 +6,7 @@
 mod requests;
 mod scrape;
 
-pub use self::requests::{RequestCounts, RouteId, Verdict, WorkerCounts};
+pub use self::requests::{OpenTunnel, RequestCounts, RouteId, Verdict, WorkerCounts};
 pub use self::scrape::{Exposition, Scrape};
 
 /// A part of the gateway that has numbers to tell.

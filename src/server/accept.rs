@@ -19,7 +19,7 @@ const BACK_OFF: Duration = Duration::from_millis(100);
 
 /// Accepts for ever. All workers share each socket, so the kernel wakes them all; the one with fewer connections takes it.
 pub(super) async fn accept_all<S: Service>(worker: Rc<Worker<S>>, listener: Listener) {
-    let Listener { socket, role, .. } = listener;
+    let Listener { socket, role, counts, .. } = listener;
     let mut exhausted = false;
     #[expect(
         deprecated,
@@ -41,7 +41,7 @@ pub(super) async fn accept_all<S: Service>(worker: Rc<Worker<S>>, listener: List
             sleep(COURTESY).await;
         }
         let accepted = match ready.try_io(|s| s.get_ref().accept()) {
-            Ok(accepted) => accepted.and_then(|a| worker.adopt(a, role)),
+            Ok(accepted) => accepted.and_then(|a| worker.adopt(a, role, counts.open())),
             // Another worker was faster.
             Err(_would_block) => continue,
         };

@@ -7,9 +7,11 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
+use std::sync::Arc;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
+use crate::server::metrics::{ConnectionCounts, ListenerCounts};
 use crate::server::{ListenAddress, ListenerSettings, Peer};
 
 /// Connections that may wait in the kernel to be accepted.
@@ -41,6 +43,11 @@ impl Listeners {
         self.0.iter().map(|l| l.address.clone()).collect()
     }
 
+    /// Their connections, for metrics.
+    pub fn counts(&self) -> ConnectionCounts {
+        ConnectionCounts(self.0.iter().map(|listener| Arc::clone(&listener.counts)).collect())
+    }
+
     /// Handles of the same sockets for one more worker.
     pub(super) fn share(&self) -> io::Result<Vec<Listener>> {
         self.0.iter().map(Listener::share).collect()
@@ -58,7 +65,10 @@ pub fn bind(listeners: &[ListenerSettings]) -> Result<Listeners, BindError> {
             ListenAddress::Unix(path) => bind_unix(path),
         };
         match opened {
-            Ok((address, socket)) => Ok(Listener { address, socket, role: Role::of(settings) }),
+            Ok((address, socket)) => {
+                let counts = ListenerCounts::new(address.to_string());
+                Ok(Listener { address, socket, role: Role::of(settings), counts })
+            }
             Err(source) => Err(BindError { address: settings.address.clone(), source }),
         }
     });
@@ -83,6 +93,7 @@ pub(super) struct Listener {
     address: ListenAddress,
     pub(super) socket: ListenSocket,
     pub(super) role: Role,
+    pub(super) counts: Arc<ListenerCounts>,
 }
 
 #[derive(Debug)]
@@ -104,7 +115,7 @@ impl Listener {
             ListenSocket::Tcp(tcp) => ListenSocket::Tcp(tcp.try_clone()?),
             ListenSocket::Unix(unix) => ListenSocket::Unix(unix.try_clone()?),
         };
-        Ok(Self { address: self.address.clone(), socket, role: self.role })
+        Ok(Self { address: self.address.clone(), socket, role: self.role, counts: Arc::clone(&self.counts) })
     }
 }
 

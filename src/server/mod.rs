@@ -34,6 +34,7 @@ mod establish;
 mod http1;
 mod http2;
 mod listener;
+mod metrics;
 mod stall;
 mod streams;
 pub mod tls;
@@ -44,6 +45,7 @@ mod worker;
 pub use drain::DrainReport;
 pub use http2::Http2Limits;
 pub use listener::{BindError, Listeners, bind, bind_unix_socket};
+pub use metrics::ConnectionCounts;
 pub use stall::Limits;
 pub use worker::{StartError, Workers, start};
 

@@ -19,6 +19,7 @@ use crate::server::client_stream::ClientStream;
 use crate::server::drain::{DrainReport, Phase};
 use crate::server::http2::Http2Limits;
 use crate::server::listener::{Accepted, Listener, Role};
+use crate::server::metrics::OpenConnection;
 use crate::server::stall::{Activity, Limits, Order};
 use crate::server::tls::Tls;
 use crate::server::tunnel::Scratch;
@@ -240,17 +241,26 @@ impl<S: Service> Worker<S> {
     }
 
     /// Serves a connection that a listener of `role` accepted, as a task of its own.
-    pub(super) fn adopt(self: &Rc<Self>, accepted: Accepted, role: Role) -> io::Result<()> {
+    pub(super) fn adopt(
+        self: &Rc<Self>,
+        accepted: Accepted,
+        role: Role,
+        counted: OpenConnection,
+    ) -> io::Result<()> {
         match accepted {
-            Accepted::Tcp(stream, peer) => self.serve(tokio::net::TcpStream::from_std(stream)?, peer, role),
-            Accepted::Unix(stream, peer) => self.serve(tokio::net::UnixStream::from_std(stream)?, peer, role),
+            Accepted::Tcp(stream, peer) => {
+                self.serve(tokio::net::TcpStream::from_std(stream)?, peer, role, counted)
+            }
+            Accepted::Unix(stream, peer) => {
+                self.serve(tokio::net::UnixStream::from_std(stream)?, peer, role, counted)
+            }
         }
         Ok(())
     }
 
-    fn serve<T: ClientStream>(self: &Rc<Self>, stream: T, peer: Peer, role: Role) {
+    fn serve<T: ClientStream>(self: &Rc<Self>, stream: T, peer: Peer, role: Role, counted: OpenConnection) {
         let activity = Rc::new(Activity::new(Rc::clone(&self.now)));
-        let entry = Entry::new(Rc::clone(self), Rc::clone(&activity));
+        let entry = Entry::new(Rc::clone(self), Rc::clone(&activity), counted);
         if role == Role::default() {
             tokio::task::spawn_local(async move {
                 let worker = &entry.worker;
@@ -271,17 +281,18 @@ impl<S: Service> Worker<S> {
 struct Entry<S: Service> {
     worker: Rc<Worker<S>>,
     key: u64,
+    _counted: OpenConnection,
 }
 
 impl<S: Service> Entry<S> {
-    fn new(worker: Rc<Worker<S>>, activity: Rc<Activity>) -> Self {
+    fn new(worker: Rc<Worker<S>>, activity: Rc<Activity>, counted: OpenConnection) -> Self {
         let key = worker.next_key.get();
         worker.next_key.set(key + 1);
         worker.connections.borrow_mut().insert(key, activity);
         if let Some(load) = worker.loads.get(worker.index) {
             load.fetch_add(1, Ordering::Relaxed);
         }
-        Self { worker, key }
+        Self { worker, key, _counted: counted }
     }
 }
 

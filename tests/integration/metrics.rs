@@ -2,10 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io::Write;
 use std::path::Path;
+use std::time::Instant;
 
+use crate::support::PATIENCE;
 use crate::support::browser::TestBrowser;
 use crate::support::gateway::{Setup, TestGateway};
+use crate::support::tls::Authority;
 use crate::support::upstream::TestUpstream;
 
 /// The lines of a scrape, each series with its value.
@@ -108,6 +112,68 @@ fn sessions_logins_and_forged_cookies_are_counted() {
     assert_eq!(rejected.map(|(_, value)| value).sum::<u64>(), 1, "{}", scraped.0);
 }
 
+/// Scrapes until `series` has the value; what ends is counted a moment after the client sees the end.
+fn until(gateway: &TestGateway, series: &str, wanted: u64) {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let scraped = Scraped::of(gateway);
+        if scraped.get(series) == wanted {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{series} is not {wanted}:\n{}", scraped.0);
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn client_connections_are_counted_by_listener() {
+    let upstream = TestUpstream::start();
+    let gateway = TestGateway::protecting(&upstream);
+    let label = format!("{{listener=\"{}\"}}", gateway.address());
+    let mut wire = gateway.wire();
+    wire.send(format!("GET / HTTP/1.1\r\nHost: {}\r\n\r\n", gateway.address()));
+    wire.receive().unwrap();
+    assert_eq!(Scraped::of(&gateway).get(&format!("connections_open{label}")), 1);
+    drop(wire);
+    until(&gateway, &format!("connections_open{label}"), 0);
+    assert_eq!(Scraped::of(&gateway).get(&format!("connections_accepted_total{label}")), 1);
+}
+
+#[test]
+fn open_websockets_are_counted() {
+    let upstream = TestUpstream::with(|_, stream| {
+        stream.write_all(
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
+        )?;
+        // Until the other side goes away.
+        std::io::copy(stream, &mut std::io::sink()).map(|_| false)
+    });
+    let route = format!("[[routes]]\nupstream = [\"{}\"]\naccess = \"public\"\n", upstream.url());
+    let gateway = Setup::routes(route).start();
+    let mut wire = gateway.wire();
+    wire.send(format!(
+        "GET / HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+        gateway.address()
+    ));
+    assert_eq!(wire.receive_head().unwrap().0, 101);
+    until(&gateway, "tunnels_open", 1);
+    drop(wire);
+    until(&gateway, "tunnels_open", 0);
+    assert_eq!(Scraped::of(&gateway).get("tunnels_opened_total"), 1);
+}
+
+#[test]
+fn the_end_of_each_certificate_shows() {
+    let upstream = TestUpstream::start();
+    let authority = Authority::new();
+    let gateway = Setup::protecting(&upstream).tls(&authority, &["wiki.test"]).start();
+    let start = Scraped::of(&gateway);
+    let ends: Vec<u64> =
+        start.series().filter(|(s, _)| s.contains("not_after")).map(|(_, end)| end).collect();
+    assert!(ends.len() == 1 && ends[0] > start.get("start_time_seconds"), "{}", start.0);
+}
+
 #[test]
 fn a_refused_reload_shows_until_a_good_one() {
     let upstream = TestUpstream::start();
@@ -177,7 +243,7 @@ type Row = (String, String, String, String);
 #[test]
 fn the_page_lists_exactly_the_metrics_of_a_scrape() {
     let upstream = TestUpstream::start();
-    let gateway = TestGateway::protecting(&upstream);
+    let gateway = Setup::protecting(&upstream).tls(&Authority::new(), &["wiki.test"]).start();
     gateway.browser().open("/");
     let scraped = Scraped::of(&gateway);
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/metrics.md");

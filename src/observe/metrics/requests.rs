@@ -1,4 +1,4 @@
-//! Requests by route, decision and status class. Each worker counts in slots of its own, which nobody else writes.
+//! Requests by route, decision and status class, and tunnels. Each worker counts in slots of its own, which nobody else writes.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -50,6 +50,8 @@ pub struct RouteId(usize);
 #[derive(Debug)]
 pub struct RequestCounts {
     routes: Mutex<Vec<Route>>,
+    tunnels: AtomicU64,
+    tunnels_closed: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -65,7 +67,12 @@ struct Slots([[AtomicU64; CLASSES.len()]; Verdict::ALL.len()]);
 
 impl Default for RequestCounts {
     fn default() -> Self {
-        Self { routes: Mutex::new(vec![Route { name: String::new(), workers: Vec::new() }]) }
+        let none = Route { name: String::new(), workers: Vec::new() };
+        Self {
+            routes: Mutex::new(vec![none]),
+            tunnels: AtomicU64::default(),
+            tunnels_closed: AtomicU64::default(),
+        }
     }
 }
 
@@ -83,6 +90,12 @@ impl RequestCounts {
     /// A worker's own counts.
     pub fn worker(self: &Arc<Self>) -> WorkerCounts {
         WorkerCounts { all: Arc::clone(self), own: RefCell::default() }
+    }
+
+    /// Counts a tunnel that has opened, until what this returns is dropped.
+    pub fn tunnel(self: &Arc<Self>) -> OpenTunnel {
+        self.tunnels.fetch_add(1, Ordering::Relaxed);
+        OpenTunnel(Arc::clone(self))
     }
 
     /// A worker's slots of the routes behind the first `known`, which it does not have yet.
@@ -122,6 +135,26 @@ impl Source for RequestCounts {
             ["route", "status", "decision"],
             rows,
         );
+        // In this order, so that one that ends meanwhile does not make it negative.
+        let closed = self.tunnels_closed.load(Ordering::Relaxed);
+        let opened = self.tunnels.load(Ordering::Relaxed);
+        let help = "WebSockets and other upgraded connections that are open";
+        scrape.gauge("tunnels_open", help, opened.saturating_sub(closed));
+        scrape.counter(
+            "tunnels_opened",
+            "WebSockets and other upgraded connections that have opened",
+            opened,
+        );
+    }
+}
+
+/// A tunnel that is open.
+#[derive(Debug)]
+pub struct OpenTunnel(Arc<RequestCounts>);
+
+impl Drop for OpenTunnel {
+    fn drop(&mut self) {
+        self.0.tunnels_closed.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -158,7 +191,7 @@ mod tests {
         let mut scrape = Scrape::default();
         counts.report(&mut scrape);
         let text = scrape.text(Exposition::Prometheus).unwrap();
-        text.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect()
+        text.lines().filter(|line| line.starts_with("fluidgate_requests")).map(str::to_owned).collect()
     }
 
     #[test]
