@@ -39,4 +39,5 @@ mod smuggling;
 mod support;
 mod tls;
 mod traces;
+mod tunnels;
 mod websocket;
