@@ -29,6 +29,7 @@ impl Source for Login {
         let attempts = RESULTS.iter().zip(&self.attempts.0);
         let rows = attempts.map(|(result, count)| (["password", result], count.load(Ordering::Relaxed)));
         scrape.counters("logins", "Attempts to log in, by method and result", ["method", "result"], rows);
+        scrape.gauge("password_hashes_waiting", "Logins that wait for a hash thread", self.pool.waiting());
         scrape.counter("password_hashes", "Passwords hashed", self.hash_runs());
         scrape.gauge("users", "Users in the user file, disabled ones too", self.user_count() as u64);
     }

@@ -20,6 +20,7 @@ use crate::base::secret::Secret;
 pub(super) struct Pool {
     queue: SyncSender<Job>,
     runs: Arc<AtomicU64>,
+    waiting: Arc<AtomicU64>,
 }
 
 /// The pool could not take the job: the queue is full, or its threads are gone.
@@ -30,6 +31,23 @@ struct Job {
     hash: Arc<StoredHash>,
     password: Secret,
     verdict: oneshot::Sender<bool>,
+    waits: Waiting,
+}
+
+/// Counts a job for as long as no thread has taken it.
+struct Waiting(Arc<AtomicU64>);
+
+impl Waiting {
+    fn new(count: &Arc<AtomicU64>) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(count))
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Pool {
@@ -48,7 +66,7 @@ impl Pool {
                 .name(format!("hash-{index}"))
                 .spawn(move || work(&jobs, &runs, keep))?;
         }
-        Ok(Self { queue, runs })
+        Ok(Self { queue, runs, waiting: Arc::default() })
     }
 
     /// Whether `password` matches `hash`.
@@ -57,13 +75,19 @@ impl Pool {
     /// [`Overflow`] when nothing was checked. Dropping the future while the job still waits leaves it unhashed.
     pub(super) async fn verify(&self, hash: Arc<StoredHash>, password: Secret) -> Result<bool, Overflow> {
         let (verdict, answer) = oneshot::channel();
-        self.queue.try_send(Job { hash, password, verdict }).map_err(|_| Overflow)?;
+        let waits = Waiting::new(&self.waiting);
+        self.queue.try_send(Job { hash, password, verdict, waits }).map_err(|_| Overflow)?;
         answer.await.map_err(|_| Overflow)
     }
 
     /// How many hashes have been run since the start.
     pub(super) fn runs(&self) -> u64 {
         self.runs.load(Ordering::Relaxed)
+    }
+
+    /// How many jobs wait for a thread.
+    pub(super) fn waiting(&self) -> u64 {
+        self.waiting.load(Ordering::Relaxed)
     }
 }
 
@@ -76,16 +100,17 @@ fn work(jobs: &Mutex<Receiver<Job>>, runs: &AtomicU64, keep: usize) {
     loop {
         // The lock is held while waiting: one thread waits for the next job, the others wait for their turn to wait.
         let next = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(job) = next else { return };
-        if job.verdict.is_closed() {
+        let Ok(Job { hash, password, verdict: answer, waits }) = next else { return };
+        drop(waits);
+        if answer.is_closed() {
             continue;
         }
         runs.fetch_add(1, Ordering::Relaxed);
         // A panic answers nothing, which the caller takes for a refusal to serve, and the thread lives on.
-        let verdict = catch_unwind(AssertUnwindSafe(|| job.hash.verify(&job.password, &mut arena)));
+        let verdict = catch_unwind(AssertUnwindSafe(|| hash.verify(&password, &mut arena)));
         arena.shrink_to(keep);
         if let Ok(matches) = verdict {
-            let _ = job.verdict.send(matches);
+            let _ = answer.send(matches);
         }
     }
 }
@@ -94,7 +119,7 @@ fn work(jobs: &Mutex<Receiver<Job>>, runs: &AtomicU64, keep: usize) {
 impl Pool {
     /// A pool that takes no job, for tests of the overflow.
     pub(super) fn without_room() -> Self {
-        Self { queue: sync_channel(0).0, runs: Arc::default() }
+        Self { queue: sync_channel(0).0, runs: Arc::default(), waiting: Arc::default() }
     }
 }
 
@@ -114,7 +139,7 @@ mod tests {
     /// A pool without threads: what is sent stays in the queue.
     fn stopped(queue: usize) -> (Pool, Receiver<Job>) {
         let (queue, jobs) = sync_channel(queue);
-        (Pool { queue, runs: Arc::default() }, jobs)
+        (Pool { queue, runs: Arc::default(), waiting: Arc::default() }, jobs)
     }
 
     #[tokio::test]
@@ -127,7 +152,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_full_queue_overflows_at_once() {
-        let (pool, _jobs) = stopped(1);
+        let (pool, jobs) = stopped(1);
         let decoy = Arc::new(StoredHash::decoy(settings(1), &SystemRandom).unwrap());
         let first = pool.verify(Arc::clone(&decoy), password());
         let second = async { pool.verify(decoy, password()).await };
@@ -136,6 +161,9 @@ mod tests {
             _ = first => panic!("no thread could have answered"),
             overflow = second => assert_eq!(overflow, Err(Overflow)),
         }
+        assert_eq!(pool.waiting(), 1, "the one in the queue");
+        drop(jobs);
+        assert_eq!(pool.waiting(), 0);
     }
 
     #[test]
@@ -143,7 +171,8 @@ mod tests {
         let (queue, jobs) = sync_channel(4);
         let decoy = Arc::new(StoredHash::decoy(settings(4), &SystemRandom).unwrap());
         let (verdict, _) = oneshot::channel();
-        queue.send(Job { hash: decoy, password: password(), verdict }).unwrap();
+        let waits = Waiting::new(&Arc::default());
+        queue.send(Job { hash: decoy, password: password(), verdict, waits }).unwrap();
         drop(queue);
         let runs = AtomicU64::new(0);
         work(&Mutex::new(jobs), &runs, 64);

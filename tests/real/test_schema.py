@@ -103,6 +103,13 @@ class Schema(unittest.TestCase):
             with self.subTest(block):
                 self.assertEqual(verdict, [])
 
+    def test_every_recipe_passes(self):
+        pages = sorted((ROOT / "docs/recipes").glob("*.md"))
+        blocks = [re.search(r"^```toml\n(.*?)^```", page.read_text(), re.M | re.S) for page in pages]
+        for page, verdict in zip(pages, self.verdicts([block[1] for block in blocks if block])):
+            with self.subTest(page.name):
+                self.assertEqual(verdict, [])
+
     def test_wrong_files_are_refused_by_the_schema_and_by_check(self):
         texts = [LEAST + wrong for wrong in WRONG.values()]
         for (name, wrong), verdict in zip(WRONG.items(), self.verdicts(texts)):
