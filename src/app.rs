@@ -22,7 +22,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use self::management::ManagementListener;
 use self::metrics::ProcessNumbers;
-use self::reload::{FileMark, Reloader};
+use self::reload::{Certificates, FileMark, Reloader};
 use crate::base::clock::Clock;
 use crate::base::secret::{Random, RandomError, Secret};
 use crate::config::Config;
@@ -36,7 +36,7 @@ use crate::observe::access_log::{AccessLog, LogThread, WorkerLog};
 use crate::observe::audit::{AuditLog, AuditThread};
 use crate::observe::metrics::{RequestCounts, Source};
 use crate::proxy::{UpstreamPool, Upstreams};
-use crate::server::tls::{Tls, TlsError};
+use crate::server::tls::TlsError;
 use crate::server::{self, BindError, ListenAddress, Workers};
 use crate::session::{self, OpenError, OpenReport, SessionManager};
 
@@ -151,7 +151,8 @@ impl Running {
 /// See [`AppError`].
 pub fn start(config: &Config, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> Result<Running, AppError> {
     let listeners = server::bind(&config.server.listen)?;
-    let tls = config.server.tls.as_ref().map(|tls| Tls::load(tls, clock.now())).transpose()?;
+    let certificates =
+        config.server.tls.as_ref().map(|tls| Certificates::load(tls, clock.now())).transpose()?;
     let management = config.management.as_ref().map(ManagementListener::bind).transpose()?;
     let log = AccessLog::open(&config.access_log).map_err(AppError::AccessLog)?;
     let users_seen = FileMark::of(&config.login.users);
@@ -183,7 +184,9 @@ pub fn start(config: &Config, clock: Arc<dyn Clock>, random: Arc<dyn Random>) ->
     };
     let snapshot = Arc::new(ArcSwap::from_pointee(Gateway::build(&config.gateway, secret, parts.clone())?));
     let process = Arc::new(ProcessNumbers::new(clock.now()));
-    let reloader = Reloader::new(config.clone(), parts, snapshot.clone(), users_seen, process.clone());
+    let tls = certificates.as_ref().map(|certificates| certificates.tls().clone());
+    let reloader =
+        Reloader::new(config.clone(), parts, snapshot.clone(), users_seen, certificates, process.clone());
     let mut sources: Vec<Arc<dyn Source>> =
         vec![process, Arc::new(listeners.counts()), requests.clone(), sessions.clone(), login];
     sources.extend(tls.clone().map(|tls| tls as Arc<dyn Source>));

@@ -32,6 +32,8 @@ impl ManagementListener {
             ListenAddress::Tcp(at) => std::net::TcpListener::bind(at)
                 .and_then(|listener| listener.set_nonblocking(true).map(|()| Self::Tcp(listener))),
             ListenAddress::Unix(path) => server::bind_unix_socket(path).map(Self::Unix),
+            // The configuration refuses this.
+            ListenAddress::Systemd(_) => Err(io::ErrorKind::Unsupported.into()),
         };
         bound.map_err(|cause| AppError::Management { address: address.clone(), cause })
     }

@@ -3,6 +3,8 @@
 //! A whole candidate is built first and swapped in at once; what cannot be used is refused with its reasons and changes
 //! nothing. Sessions are no part of what is replaced: they go on, and see their users as the new user file has them.
 
+mod certificates;
+
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -15,6 +17,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::oneshot;
 use tokio::time::MissedTickBehavior;
 
+pub(super) use self::certificates::Certificates;
 use super::metrics::ProcessNumbers;
 use crate::base::clock::Timestamp;
 use crate::config::{self, Config, LoadError, Severity};
@@ -54,6 +57,8 @@ pub(super) struct Reloader {
     snapshot: Arc<ArcSwap<Gateway>>,
     /// The user file as it was when it was last read, or refused.
     users_seen: Option<FileMark>,
+    /// Of the listeners with TLS, if there are any.
+    certificates: Option<Certificates>,
     /// Users who expired up to here have lost their sessions.
     refreshed_at: Timestamp,
     process: Arc<ProcessNumbers>,
@@ -66,13 +71,15 @@ impl Reloader {
         parts: Parts,
         snapshot: Arc<ArcSwap<Gateway>>,
         users_seen: Option<FileMark>,
+        certificates: Option<Certificates>,
         process: Arc<ProcessNumbers>,
     ) -> Self {
         let refreshed_at = parts.clock.now();
-        Self { config, parts, snapshot, users_seen, refreshed_at, process }
+        Self { config, parts, snapshot, users_seen, certificates, refreshed_at, process }
     }
 
-    /// Reloads on SIGHUP, when `asked` (the answer says whether everything could be used), and when the user file has changed.
+    /// Reloads on SIGHUP, when `asked` (the answer says whether everything could be used), and when the user file or a certificate
+    /// has changed.
     /// Without a configuration file a SIGHUP keeps its ordinary meaning: the terminal is gone.
     pub(super) async fn run(mut self, mut asked: UnboundedReceiver<oneshot::Sender<bool>>) {
         let source = self.config.source.is_some();
@@ -89,7 +96,12 @@ impl Reloader {
                 () = next(&mut hangups) => {
                     self.everything().await;
                 }
-                _ = polls.tick() => self.look_at_users().await,
+                _ = polls.tick() => {
+                    self.look_at_users().await;
+                    if let Some(certificates) = &mut self.certificates {
+                        certificates.look(self.parts.clock.now()).await;
+                    }
+                }
             }
         }
     }
@@ -165,6 +177,11 @@ impl Reloader {
         gateway.prefix.clone_from(&self.config.gateway.prefix);
         let secret = self.config.session.secrets.first().ok_or(ReloadError::NoSecret)?;
         let candidate = Gateway::build(&gateway, secret, self.parts.clone())?;
+        // The files were judged a moment ago, so a refusal is rare here; the log says it, and the old ones stay.
+        if let (Some(certificates), Some(tls)) = (&mut self.certificates, &loaded.config.server.tls) {
+            certificates.take(tls, self.parts.clock.now());
+            self.config.server.tls = Some(tls.clone());
+        }
         self.snapshot.store(Arc::new(candidate));
         self.config.gateway = gateway;
         tracing::info!(routes = self.config.gateway.routes.len(), "the configuration is reloaded");
@@ -196,7 +213,8 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
         session;
     let crate::login::Settings { users, hashing, throttle } = login;
     let differs = [
-        ("server", old.server != *server),
+        // Certificates are replaced, but no listener begins or ceases to speak TLS.
+        ("server", old.server != crate::server::Settings { tls: old.server.tls.clone(), ..server.clone() }),
         ("server.prefix", old.gateway.prefix != gateway.prefix),
         ("session.secrets", old.session.secrets != *secrets),
         ("session.duration", old.session.duration != *duration),

@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::proxy::UpstreamAddress;
 use crate::server::ListenAddress;
 
-/// A listener: `127.0.0.1:8080`, `[::1]:8080` or `unix:path`, the path relative to `base`.
+/// A listener: `127.0.0.1:8080`, `[::1]:8080`, `systemd:name`, or `unix:path`, the path relative to `base`.
 pub(super) fn listen_address(text: &str, base: &Path) -> Result<ListenAddress, String> {
     if let Some(path) = text.strip_prefix("unix:") {
         let path = base.join(path);
@@ -15,6 +15,14 @@ pub(super) fn listen_address(text: &str, base: &Path) -> Result<ListenAddress, S
             _ if text.len() == "unix:".len() => Err("the path of the unix socket is empty".into()),
             108.. => Err("the path of the unix socket is longer than 107 bytes".into()),
             _ => Ok(ListenAddress::Unix(path)),
+        };
+    }
+    if let Some(name) = text.strip_prefix("systemd:") {
+        // What systemd.socket(5) takes as a name; a number is a place.
+        let plain = |b: u8| b.is_ascii_graphic() && b != b':';
+        return match name.len() {
+            1..=255 if name.bytes().all(plain) => Ok(ListenAddress::Systemd(name.to_owned())),
+            _ => Err(format!("{name:?} is not the name of a socket of systemd")),
         };
     }
     text.parse::<SocketAddr>()

@@ -19,6 +19,7 @@ mod address;
 mod cookie;
 mod headers;
 mod keys;
+mod limits;
 mod listeners;
 mod login;
 mod matching;
@@ -140,15 +141,11 @@ pub fn for_upstream(
     listen: &ListenAddress,
     state: &Path,
 ) -> Result<Config, Problems> {
-    let listen_text = match listen {
-        ListenAddress::Tcp(address) => address.to_string(),
-        ListenAddress::Unix(path) => format!("unix:{}", path.display()),
-    };
     let text = format!(
         "[server]\nlisten = [{}]\n[session]\nsecrets = [\"file:secret.key\"]\n\
          store = {{ type = \"sled\", path = \"sessions\" }}\n[login.password]\nusers = \"users.toml\"\n\
          [management]\nlisten = false\n[[routes]]\npath = \"/\"\nupstream = [{}]\n",
-        toml::Value::String(listen_text),
+        toml::Value::String(listen.to_string()),
         toml::Value::String(upstream.to_string()),
     );
     let mut config = parse(&text, "these settings", state)?.config;
@@ -173,6 +170,7 @@ fn read<'a>(tree: &'a Spanned<DeTable<'a>>, text: &str, report: &'a Report, base
     root.finish();
     let gateway = crate::gateway::Settings {
         prefix: server.prefix,
+        head: server.head,
         trusted_proxies: server.trusted_proxies,
         return_origins: login.return_origins,
         clear_site_data: login.clear_site_data,

@@ -6,11 +6,13 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::address::{clash, listen_address};
+use super::limits;
 use super::listeners;
 use super::reader::{Field, Section};
 use crate::observe::{access_log, audit};
-use crate::server::{Http2Limits, Limits, ListenAddress, ListenerSettings, Settings};
+use crate::server::{ListenAddress, ListenerSettings, Settings};
 use crate::session::StoreSettings;
+use crate::web::normalize::HeadLimits;
 
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);
@@ -25,42 +27,36 @@ pub(super) struct Server {
     pub(super) settings: Settings,
     pub(super) trusted_proxies: Vec<IpNet>,
     pub(super) prefix: String,
+    pub(super) head: HeadLimits,
 }
 
 /// `[server]`.
 pub(super) fn read(mut section: Section<'_>, base: &Path) -> Server {
     let listen = listeners::read(&mut section, base);
     let trusted_proxies = section.take("trusted_proxies").map(|f| networks(&f)).unwrap_or_default();
+    if let Some(span) = listen.needs_proxies.filter(|_| trusted_proxies.is_empty()) {
+        let what = "`proxy_protocol` is on, and every connection would be closed: no proxy is trusted";
+        section.report().error(span, what, "name the proxies in server.trusted_proxies");
+    }
+    let listen = listen.settings;
     let prefix = section.take("prefix").and_then(|f| prefix(&f)).unwrap_or_else(|| "/_auth".into());
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let mut span = |key, default: u64, most| {
-        section.take(key).and_then(|f| f.duration(SECOND..=most)).unwrap_or(Duration::from_secs(default))
-    };
-    let grace_period = span("grace_period", 30, HOUR);
-    let head_timeout = span("head_timeout", 60, HOUR);
-    let body_timeout = span("body_timeout", 60, HOUR);
-    let mut number = |key, default, range| section.take(key).and_then(|f| size(&f, range)).unwrap_or(default);
-    let workers = number("workers", cores, 1..=1024);
-    let max_head = number("max_head", 64 * 1024, 8192..=1024 * 1024);
+    let grace = section.take("grace_period").and_then(|f| f.duration(SECOND..=HOUR));
+    let workers = section.take("workers").and_then(|f| size(&f, 1..=1024)).unwrap_or(cores);
+    let limits = limits::read(&mut section);
     section.finish();
-    let limits = Limits {
-        handshake: 10 * SECOND,
-        first_byte: head_timeout,
-        head: head_timeout,
-        body: body_timeout,
-        idle: head_timeout,
-        tunnel: None,
+    let settings = Settings {
+        listen,
+        tls: None,
+        workers,
+        grace_period: grace.unwrap_or(30 * SECOND),
+        limits: limits.time,
+        caps: limits.caps,
+        max_head: limits.max_head,
+        max_headers: limits.head.fields,
+        http2: limits.http2,
     };
-    let http2 = Http2Limits {
-        max_concurrent_streams: 100,
-        max_header_list: u32::try_from(max_head).unwrap_or(u32::MAX),
-        max_pending_resets: 20,
-        max_stream_errors: 128,
-        ping_interval: 30 * SECOND,
-        ping_timeout: 20 * SECOND,
-    };
-    let settings = Settings { listen, tls: None, workers, grace_period, limits, max_head, http2 };
-    Server { settings, trusted_proxies, prefix }
+    Server { settings, trusted_proxies, prefix, head: limits.head }
 }
 
 /// What `[management]` holds.
@@ -126,6 +122,14 @@ fn management_listener(
     let report = section.report();
     section.finish();
     let address = address?;
+    if matches!(address, ListenAddress::Systemd(_)) {
+        report.error(
+            span,
+            "the management listener cannot be handed over",
+            "write an address, or \"unix:…\"",
+        );
+        return None;
+    }
     if public.iter().any(|p| clash(&p.address, &address)) {
         let what = "the management listener has the address of a public one";
         report.error(span.clone(), what, "give it another port; it must never be public");

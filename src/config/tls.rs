@@ -4,11 +4,15 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::time::Duration;
 
 use super::reader::{Field, Section};
 use crate::base::clock::{Clock, SystemClock};
 use crate::server::ListenerSettings;
 use crate::server::tls::{Certificate, CertificateFiles, ClientAuth, Settings, TlsError, Version};
+
+/// Longer than any browser asks for.
+const LONGEST_HSTS: Duration = Duration::from_secs(3650 * 86400);
 
 /// `[tls]`; `None` when no listener needs it.
 pub(super) fn read(
@@ -24,6 +28,10 @@ pub(super) fn read(
         min_version: section.take("min_version").and_then(|f| f.word(&versions)).unwrap_or(Version::V12),
         http2: section.take("http2").and_then(|f| f.boolean()).unwrap_or(true),
         client: client(&mut section, base),
+        hsts: section.take("hsts").and_then(|f| match f.as_boolean() {
+            Some(false) => None,
+            _ => f.duration(Duration::from_secs(1)..=LONGEST_HSTS),
+        }),
     };
     let (present, span, report) = (section.is_present(), section.span(), section.report());
     section.finish();

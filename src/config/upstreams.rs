@@ -90,7 +90,7 @@ fn judge(entry: &Field<'_>, address: &UpstreamAddress, server: &Server) {
         ListenAddress::Tcp(tcp) => {
             tcp.port() == *port && (tcp.ip() == ip || (tcp.ip().is_unspecified() && ip.is_loopback()))
         }
-        ListenAddress::Unix(_) => false,
+        ListenAddress::Unix(_) | ListenAddress::Systemd(_) => false,
     };
     if server.settings.listen.iter().any(own) {
         entry.error("this upstream is the gateway itself", "name the address that the app listens on");

@@ -10,6 +10,7 @@ use crate::gateway::Gateway;
 use crate::gateway::recall::Recall;
 use crate::gateway::request_id::RequestId;
 use crate::server::Peer;
+use crate::server::tls::ClientCertificate;
 use crate::web::forwarded::{ClientView, ConnectionValues};
 
 /// One client connection.
@@ -36,6 +37,16 @@ impl Connection {
             judged: RefCell::new(Judged::new(peer, gateway)),
             recall: Recall::default(),
         }
+    }
+
+    /// The port that every request is sent on to by https, on a listener that does nothing else.
+    pub fn to_https(&self) -> Option<u16> {
+        self.peer.to_https
+    }
+
+    /// The certificate that the client has proven to own.
+    pub fn certificate(&self) -> Option<&Arc<ClientCertificate>> {
+        self.peer.certificate.as_ref()
     }
 
     /// Who sent a request with these `headers`. Call it before [`Connection::set_forwarded`] for the same request.

@@ -21,6 +21,7 @@ pub mod reply;
 pub mod request_id;
 pub mod respond;
 pub mod same_origin;
+pub mod to_https;
 pub mod tunnel;
 pub mod upgrade;
 pub mod worker;
@@ -41,6 +42,7 @@ use crate::pages::{PageError, Pages};
 use crate::policy::Access;
 use crate::proxy::{GroupSettings, UpstreamGroup, Upstreams};
 use crate::session::{Activity, SessionManager};
+use crate::web::normalize::HeadLimits;
 use crate::web::route::{Place, RouteTable};
 
 /// One immutable snapshot of everything a request needs. A reload builds another whole one and swaps it in.
@@ -50,6 +52,7 @@ pub struct Gateway {
     firewall: HeaderFirewall,
     form_tokens: FormTokens,
     pages: Pages,
+    head: HeadLimits,
     trusted_proxies: Arc<[IpNet]>,
     return_origins: Vec<String>,
     clear_site_data: bool,
@@ -145,6 +148,7 @@ impl Gateway {
             firewall: HeaderFirewall::new(settings.routes.iter().map(|route| &route.headers)),
             form_tokens: FormTokens::new(secret),
             pages: Pages::new(&settings.prefix)?,
+            head: settings.head,
             trusted_proxies: settings.trusted_proxies.clone().into(),
             return_origins: settings.return_origins.clone(),
             clear_site_data: settings.clear_site_data,
@@ -172,6 +176,8 @@ impl Gateway {
 pub struct Settings {
     /// The one reserved prefix, without a slash at the end. Default `/_auth`.
     pub prefix: String,
+    /// The largest head that is read.
+    pub head: HeadLimits,
     /// Whose forwarding headers count. Default nobody's.
     pub trusted_proxies: Vec<IpNet>,
     /// Origins (`https://host[:port]`) that `return_to` may lead to besides the gateway's own.

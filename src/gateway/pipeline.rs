@@ -20,6 +20,7 @@ use crate::gateway::privacy;
 use crate::gateway::reply::{OpenLine, Reply, ReplyBody, SESSION_OVER};
 use crate::gateway::request_id::X_REQUEST_ID;
 use crate::gateway::respond::{self, Failure, INTERNAL, LOOP, METHOD, STORE_UNREACHABLE, closing};
+use crate::gateway::to_https::https_location;
 use crate::gateway::upgrade::{FOREIGN_PAGE, Passing, UNKNOWN_PROTOCOL, comes_from_our_page};
 use crate::gateway::worker::Worker;
 use crate::observe::metrics::{RouteId, Verdict};
@@ -71,17 +72,19 @@ async fn walk(
     let id_field = id.header();
     note.id = Some(id_field.clone());
     note.line(|line| line.begin(id, now, &client));
-    let refuse = |code, headers: &HeaderMap| {
-        let failure = Failure::new(StatusCode::BAD_REQUEST, code, NOT_UNDERSTOOD);
+    let refuse_as = |status, code, headers: &HeaderMap| {
+        let failure = Failure::new(status, code, NOT_UNDERSTOOD);
         closing(failure.reply(&gateway.pages, accepts_html(headers), id))
     };
 
+    let refuse = |code, headers: &HeaderMap| refuse_as(StatusCode::BAD_REQUEST, code, headers);
+
     // Normalise: one reading of the message, or a refusal that ends the connection.
-    let normal = match normalize(&request, facts) {
+    let normal = match gateway.head.judge(&request).and_then(|()| normalize(&request, facts)) {
         Ok(normal) => normal,
         Err(refusal) => {
             note.decision(Verdict::Refuse, Some(refusal.code()));
-            return refuse(refusal.code(), request.headers());
+            return refuse_as(refusal.status(), refusal.code(), request.headers());
         }
     };
     let asked = Asked::by(&request);
@@ -92,6 +95,19 @@ async fn walk(
     if worker.via().has_passed(request.headers()) {
         note.decision(Verdict::Refuse, Some(LOOP.code));
         return LOOP.reply(&gateway.pages, false, id);
+    }
+
+    if let Some(port) = connection.to_https() {
+        if !gateway.routes.serves(&normal.host.name) {
+            note.decision(Verdict::Refuse, Some("no_route"));
+            let failure = Failure::new(StatusCode::NOT_FOUND, "no_route", NO_ROUTE);
+            return failure.reply(&gateway.pages, accepts_html(request.headers()), id);
+        }
+        note.decision(Verdict::Own, Some("to_https"));
+        return match https_location(&normal.host, port, request.uri()) {
+            Some(location) => respond::permanently(location),
+            None => refuse("target_form", request.headers()),
+        };
     }
 
     // Our own paths exist on every host we serve; an upstream never sees them, whichever way it reads the path.

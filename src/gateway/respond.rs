@@ -43,6 +43,13 @@ pub fn see_other(location: HeaderValue) -> Reply {
     reply
 }
 
+/// 308 to `location`: the same request, by its own method, and for good.
+pub fn permanently(location: HeaderValue) -> Reply {
+    let mut reply = synthetic(StatusCode::PERMANENT_REDIRECT, "", String::new());
+    reply.headers_mut().insert(LOCATION, location);
+    reply
+}
+
 /// An immutable asset of our own pages: the one synthetic answer that may be kept.
 pub fn asset(content_type: &'static str, bytes: &'static [u8]) -> Reply {
     let mut reply = synthetic(StatusCode::OK, content_type, bytes);

@@ -18,6 +18,7 @@ use crate::observe::metrics::{RouteId, Verdict, WorkerCounts};
 use crate::proxy::UpstreamPool;
 use crate::server::{Peer, Service};
 use crate::web::body::InboundBody;
+use crate::web::forwarded::ConnectionValues;
 use crate::web::head_watch::HeadFacts;
 use crate::web::tunnel::Tunnel;
 use crate::web::via::ViaName;
@@ -83,6 +84,11 @@ impl GatewayService {
 impl Service for GatewayService {
     type Connection = Connection;
     type Body = ReplyBody;
+
+    fn trusts(&self, peer: &Peer) -> bool {
+        let gateway = self.0.snapshot.load();
+        ConnectionValues::new(peer.address, peer.secure, &gateway.trusted_proxies).is_trusted()
+    }
 
     fn connected(&self, peer: &Peer) -> Connection {
         Connection::new(peer, &self.0.snapshot.load())

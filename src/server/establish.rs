@@ -1,73 +1,132 @@
-//! What lies between an accepted socket and its first request: the TLS handshake, and which HTTP it is to be.
+//! What lies between an accepted socket and its first request: the PROXY header, the TLS handshake, and which HTTP it is to be.
 
 use std::future::poll_fn;
-use std::pin::pin;
+use std::io;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Poll;
 
+use http::HeaderValue;
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
 
+use crate::server::caps::Place;
 use crate::server::client_stream::ClientStream;
+use crate::server::listener::Role;
+use crate::server::preface::{self, Begins};
 use crate::server::stall::{Activity, Order};
 use crate::server::tls::{ClientCertificate, H2, Tls};
 use crate::server::worker::Worker;
-use crate::server::{Peer, Service, http1, http2};
+use crate::server::{Peer, Service, http1, http2, proxy_protocol};
 
 /// Serves `stream`, of a listener that does more than plain HTTP/1, to its end.
 pub(super) async fn serve<T: ClientStream, S: Service>(
     worker: &Worker<S>,
-    tls: Option<&Tls>,
+    role: Role,
+    mut stream: T,
+    mut peer: Peer,
+    activity: Rc<Activity>,
+    mut place: Place,
+) {
+    activity.opening();
+    if role.proxy_protocol {
+        // Whoever is not one of our proxies could claim any address.
+        if !worker.service.trusts(&peer) {
+            tracing::debug!(?peer, "a connection for a PROXY listener is from nobody we trust");
+            return;
+        }
+        let header = pin!(proxy_protocol::read_header(&mut stream));
+        match while_opening(&activity, header, "PROXY header").await {
+            Some(Some(client)) => {
+                peer.address = Some(client);
+                if !worker.service.trusts(&peer) && !place.is_of(client.ip()) {
+                    return worker.refuse();
+                }
+            }
+            Some(None) => {}
+            None => return,
+        }
+    }
+    if role.tls {
+        return over_tls(worker, stream, peer, activity).await;
+    }
+    if role.h2c {
+        let Some(told) = while_opening(&activity, pin!(preface::tell(stream)), "first request").await else {
+            return;
+        };
+        activity.opened();
+        return match told {
+            (Begins::Http2, stream) => over_http2(worker, stream, peer, None, activity).await,
+            (Begins::Http1, stream) => over_http1(worker, stream, peer, None, activity).await,
+        };
+    }
+    activity.opened();
+    over_http1(worker, stream, peer, None, activity).await;
+}
+
+async fn over_tls<T: ClientStream, S: Service>(
+    worker: &Worker<S>,
     stream: T,
     mut peer: Peer,
     activity: Rc<Activity>,
 ) {
-    activity.opening();
-    let Some(tls) = tls else {
-        return over_http1(worker, stream, peer, activity).await;
-    };
-    let Some(stream) = handshake(tls, stream, &activity).await else { return };
+    let Some(tls) = worker.tls.as_deref().map(Tls::current) else { return };
+    let shaking = pin!(TlsAcceptor::from(Arc::clone(&tls.config)).accept(stream));
+    // A client that did not make it sees an alert where TLS has one to say.
+    let Some(stream) = while_opening(&activity, shaking, "TLS handshake").await else { return };
     let session = stream.get_ref().1;
     peer.secure = true;
     peer.certificate = session.peer_certificates().and_then(|c| c.first()).and_then(ClientCertificate::read);
     let multiplexed = session.alpn_protocol() == Some(H2);
+    let hsts = tls.hsts.clone();
+    // What is replaced meanwhile need not stay in memory for as long as this connection does.
+    drop(tls);
     activity.opened();
     if multiplexed {
-        let service = Rc::clone(&worker.service);
-        http2::serve(&worker.http2, stream, &peer, service, activity, &worker.scratch).await;
+        over_http2(worker, stream, peer, hsts, activity).await;
     } else {
-        over_http1(worker, stream, peer, activity).await;
+        over_http1(worker, stream, peer, hsts, activity).await;
     }
+}
+
+async fn over_http2<T: ClientStream, S: Service>(
+    worker: &Worker<S>,
+    stream: T,
+    peer: Peer,
+    hsts: Option<HeaderValue>,
+    activity: Rc<Activity>,
+) {
+    let service = Rc::clone(&worker.service);
+    http2::serve(&worker.http2, stream, &peer, hsts, service, activity, &worker.scratch).await;
 }
 
 async fn over_http1<T: ClientStream, S: Service>(
     worker: &Worker<S>,
     stream: T,
     peer: Peer,
+    hsts: Option<HeaderValue>,
     activity: Rc<Activity>,
 ) {
     let service = Rc::clone(&worker.service);
-    http1::serve(&worker.http1, stream, &peer, service, activity, &worker.scratch).await;
+    http1::serve(&worker.http1, stream, &peer, hsts, service, activity, &worker.scratch).await;
 }
 
-/// `None` when the client did not make it in time, or at all: it sees an alert where TLS has one to say.
-async fn handshake<T: ClientStream>(tls: &Tls, stream: T, activity: &Activity) -> Option<TlsStream<T>> {
-    let shaking = TlsAcceptor::from(tls.current()).accept(stream);
-    match while_opening(activity, shaking).await? {
-        Ok(stream) => Some(stream),
+/// What `step` yields; `None` when it failed, or the sweep or a drain ended the connection first: nothing of a request is in
+/// flight yet.
+async fn while_opening<F: Future<Output = io::Result<T>>, T>(
+    activity: &Activity,
+    mut step: Pin<&mut F>,
+    what: &str,
+) -> Option<T> {
+    let done = poll_fn(|cx| match activity.order(cx) {
+        Order::Serve => step.as_mut().poll(cx).map(Some),
+        Order::Finish | Order::Cut => Poll::Ready(None),
+    });
+    match done.await? {
+        Ok(done) => Some(done),
         Err(error) => {
-            tracing::debug!(%error, "a TLS handshake failed");
+            tracing::debug!(%error, what, "a connection did not get to its first request");
             None
         }
     }
-}
-
-/// Runs `future` until the sweep or a drain ends the connection: nothing of a request is in flight yet.
-async fn while_opening<F: Future>(activity: &Activity, future: F) -> Option<F::Output> {
-    let mut future = pin!(future);
-    poll_fn(|cx| match activity.order(cx) {
-        Order::Serve => future.as_mut().poll(cx).map(Some),
-        Order::Finish | Order::Cut => Poll::Ready(None),
-    })
-    .await
 }

@@ -10,7 +10,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::CONNECTION;
+use http::header::{CONNECTION, STRICT_TRANSPORT_SECURITY};
 use http::{HeaderValue, Request, Response, StatusCode, Version};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
@@ -31,9 +31,11 @@ use crate::web::head_watch::HeadFacts;
 use crate::web::tunnel::Tunnel;
 
 /// The settings of hyper's side.
-pub(super) fn builder(max_head: usize) -> http1::Builder {
+pub(super) fn builder(max_head: usize, max_headers: usize) -> http1::Builder {
     /// hyper's own lower bound.
     const SMALLEST_BUFFER: usize = 8192;
+    /// hyper's default: the fields of a head are parsed on the stack.
+    const PARSED_WITHOUT_ALLOCATING: usize = 100;
     let mut builder = http1::Builder::new();
     builder
         // The sweep bounds heads; a timer here would be one allocation per request.
@@ -42,6 +44,9 @@ pub(super) fn builder(max_head: usize) -> http1::Builder {
         .half_close(false)
         .max_header_size(max_head)
         .max_buf_size(max_head.max(SMALLEST_BUFFER));
+    if max_headers > PARSED_WITHOUT_ALLOCATING {
+        builder.max_headers(max_headers);
+    }
     builder
 }
 
@@ -50,6 +55,7 @@ pub(super) async fn serve<T: ClientStream, S: Service>(
     builder: &http1::Builder,
     stream: T,
     peer: &Peer,
+    hsts: Option<HeaderValue>,
     service: Rc<S>,
     activity: Rc<Activity>,
     scratch: &Scratch,
@@ -58,6 +64,7 @@ pub(super) async fn serve<T: ClientStream, S: Service>(
     let served = Rc::new(Served {
         service,
         connection,
+        hsts,
         activity: Rc::clone(&activity),
         unmarked: Cell::new(false),
         upgrading: Cell::new(false),
@@ -145,6 +152,8 @@ async fn linger<T: ClientStream>(mut io: WatchedIo<T>, activity: &Activity) {
 struct Served<S: Service> {
     service: Rc<S>,
     connection: Rc<S::Connection>,
+    /// The field that every answer gets, over TLS.
+    hsts: Option<HeaderValue>,
     activity: Rc<Activity>,
     /// The client speaks HTTP/1.0: no mark tells it the end of a body of unknown length.
     unmarked: Cell<bool>,
@@ -177,6 +186,7 @@ async fn answer_with<S: Service>(
     let mut response = contained(|| served.service.call(&served.connection, request, facts))
         .await
         .unwrap_or_else(|Panicked| closing(served.service.panicked()));
+    with_hsts(&mut response, served.hsts.as_ref());
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         let tunnel = S::take_tunnel(response.body_mut());
         // What is left of a request body must not pass for the tunnel's first bytes.
@@ -192,6 +202,13 @@ async fn answer_with<S: Service>(
         response = closing(response);
     }
     Ok(response.map(|body| AnswerBody { body, activity: Rc::clone(activity) }))
+}
+
+/// An app that says it itself has the word.
+pub(super) fn with_hsts<B>(response: &mut Response<B>, hsts: Option<&HeaderValue>) {
+    if let Some(hsts) = hsts {
+        response.headers_mut().entry(STRICT_TRANSPORT_SECURITY).or_insert_with(|| hsts.clone());
+    }
 }
 
 fn closing<B>(mut response: Response<B>) -> Response<B> {

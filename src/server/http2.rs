@@ -22,6 +22,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::server::client_stream::ClientStream;
 use crate::server::contain::{Panicked, contained};
+use crate::server::http1::with_hsts;
 use crate::server::stall::{Activity, Order};
 use crate::server::streams::{Stream, StreamEntry, Streams};
 use crate::server::tunnel::{self, Scratch, TunnelEnd};
@@ -58,6 +59,7 @@ pub(super) async fn serve<T: ClientStream, S: Service>(
     limits: &Http2Limits,
     stream: T,
     peer: &Peer,
+    hsts: Option<HeaderValue>,
     service: Rc<S>,
     activity: Rc<Activity>,
     scratch: &Scratch,
@@ -69,6 +71,7 @@ pub(super) async fn serve<T: ClientStream, S: Service>(
     let served = Rc::new(Served {
         service,
         connection,
+        hsts,
         activity: Rc::clone(&activity),
         streams: Rc::clone(&streams),
         tasks: tasks.clone(),
@@ -151,6 +154,8 @@ impl<F: Future<Output = ()> + 'static> Executor<F> for Tasks {
 struct Served<S: Service> {
     service: Rc<S>,
     connection: Rc<S::Connection>,
+    /// The field that every answer gets, over TLS.
+    hsts: Option<HeaderValue>,
     activity: Rc<Activity>,
     streams: Rc<Streams>,
     tasks: Tasks,
@@ -227,6 +232,7 @@ async fn answer_with<S: Service>(
     let mut response = contained(|| served.service.call(&served.connection, request, None))
         .await
         .unwrap_or_else(|Panicked| served.service.panicked());
+    with_hsts(&mut response, served.hsts.as_ref());
     let mut hold = Some(hold);
     if let Some(upgrade) = upgrade.filter(|_| response.status().is_success()) {
         // hyper opens the tunnel with any success, so there must be something to join.

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -11,7 +11,9 @@ use std::sync::Arc;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
+use crate::server::handed_over::HandedOver;
 use crate::server::metrics::{ConnectionCounts, ListenerCounts};
+use crate::server::proxy_protocol::canonical;
 use crate::server::{ListenAddress, ListenerSettings, Peer};
 
 /// Connections that may wait in the kernel to be accepted.
@@ -59,10 +61,12 @@ impl Listeners {
 /// # Errors
 /// With the first address that cannot be bound; those bound before are released.
 pub fn bind(listeners: &[ListenerSettings]) -> Result<Listeners, BindError> {
+    let mut handed_over = HandedOver::default();
     let bound = listeners.iter().map(|settings| {
         let opened = match &settings.address {
-            ListenAddress::Tcp(socket) => bind_tcp(*socket),
+            ListenAddress::Tcp(socket) => bind_tcp(*socket, takes_both(*socket, listeners)),
             ListenAddress::Unix(path) => bind_unix(path),
+            ListenAddress::Systemd(name) => handed_over.take(name),
         };
         match opened {
             Ok((address, socket)) => {
@@ -75,15 +79,24 @@ pub fn bind(listeners: &[ListenerSettings]) -> Result<Listeners, BindError> {
     bound.collect::<Result<_, _>>().map(Listeners)
 }
 
-/// What a listener does besides plain HTTP/1, which the default is.
+/// What a listener does besides plain HTTP/1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Role {
     pub(super) tls: bool,
+    pub(super) proxy_protocol: bool,
+    pub(super) h2c: bool,
+    pub(super) to_https: Option<u16>,
 }
 
 impl Role {
     fn of(settings: &ListenerSettings) -> Self {
-        Self { tls: settings.tls }
+        let ListenerSettings { address: _, tls, proxy_protocol, h2c, to_https } = settings;
+        Self { tls: *tls, proxy_protocol: *proxy_protocol, h2c: *h2c, to_https: *to_https }
+    }
+
+    /// Whether a connection begins with a request of HTTP/1.
+    pub(super) fn is_plain(self) -> bool {
+        !(self.tls || self.proxy_protocol || self.h2c)
     }
 }
 
@@ -128,7 +141,7 @@ impl ListenSocket {
                 stream.set_nonblocking(true)?;
                 // Once per connection, never per request.
                 stream.set_nodelay(true)?;
-                Ok(Accepted::Tcp(stream, Peer::at(Some(address))))
+                Ok(Accepted::Tcp(stream, Peer::at(Some(canonical(address)))))
             }
             Self::Unix(unix) => {
                 let (stream, _) = unix.accept()?;
@@ -154,11 +167,22 @@ impl AsFd for ListenSocket {
     }
 }
 
-fn bind_tcp(address: SocketAddr) -> io::Result<(ListenAddress, ListenSocket)> {
+/// Whether a listener on `[::]` takes IPv4 as well: unless the same port has an IPv4 listener of its own. Said to the system either
+/// way, because its default differs between machines.
+fn takes_both(address: SocketAddr, all: &[ListenerSettings]) -> bool {
+    let port = address.port();
+    let other = |l: &ListenerSettings| matches!(l.address, ListenAddress::Tcp(v4) if v4.is_ipv4() && v4.port() == port);
+    address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED) && (port == 0 || !all.iter().any(other))
+}
+
+fn bind_tcp(address: SocketAddr, both: bool) -> io::Result<(ListenAddress, ListenSocket)> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     // Lets a restart bind while old connections are in TIME_WAIT; it does not let two programs listen at once.
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(!both)?;
+    }
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     let tcp = TcpListener::from(socket);

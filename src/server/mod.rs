@@ -4,9 +4,9 @@
 //! which never leave it. No timer runs per request: a sweep looks at all connections of a worker once a second.
 //!
 //! ```text
-//! accept ──▶ plain HTTP/1 ────────────────────────────────────▶ http1 ── 101 ──▶ tunnel
-//!    └─────▶ establish: TLS handshake, then ALPN ──┬──────────▶ http1
-//!                                                  └─▶ http2: a task per stream ── 200 to CONNECT ──▶ tunnel
+//! accept ──▶ plain HTTP/1 ─────────────────────────────────────▶ http1 ── 101 ──▶ tunnel
+//!    └─────▶ establish: PROXY header, TLS handshake, ──┬────────▶ http1
+//!            then ALPN, or the preface of h2c          └────────▶ http2: a task per stream ── 200 to CONNECT ──▶ tunnel
 //! ```
 
 use std::error::Error;
@@ -27,14 +27,18 @@ use crate::web::head_watch::HeadFacts;
 use crate::web::tunnel::Tunnel;
 
 mod accept;
+mod caps;
 mod client_stream;
 mod contain;
 mod drain;
 mod establish;
+mod handed_over;
 mod http1;
 mod http2;
 mod listener;
 mod metrics;
+mod preface;
+mod proxy_protocol;
 mod stall;
 mod streams;
 pub mod tls;
@@ -42,6 +46,7 @@ mod tunnel;
 mod watched_io;
 mod worker;
 
+pub use caps::Caps;
 pub use drain::DrainReport;
 pub use http2::Http2Limits;
 pub use listener::{BindError, Listeners, bind, bind_unix_socket};
@@ -55,6 +60,9 @@ pub trait Service: 'static {
     type Connection: 'static;
     /// The body of an answer.
     type Body: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Unpin + 'static;
+
+    /// Whether a PROXY header from `peer` counts.
+    fn trusts(&self, peer: &Peer) -> bool;
 
     /// A client has connected.
     fn connected(&self, peer: &Peer) -> Self::Connection;
@@ -85,12 +93,14 @@ pub struct Peer {
     pub secure: bool,
     /// The certificate that it proved to own and that our authorities vouch for, where the listener asks for one.
     pub certificate: Option<Arc<ClientCertificate>>,
+    /// The listener sends every request on to https, at this port.
+    pub to_https: Option<u16>,
 }
 
 impl Peer {
     /// A client that has shown nothing but where it comes from.
     pub fn at(address: Option<SocketAddr>) -> Self {
-        Self { address, secure: false, certificate: None }
+        Self { address, secure: false, certificate: None, to_https: None }
     }
 }
 
@@ -101,6 +111,8 @@ pub enum ListenAddress {
     Tcp(SocketAddr),
     /// A unix socket at this path.
     Unix(PathBuf),
+    /// A socket that the service manager holds open and hands over: its name (`FileDescriptorName=`), or its place from 0.
+    Systemd(String),
 }
 
 impl std::fmt::Display for ListenAddress {
@@ -108,6 +120,7 @@ impl std::fmt::Display for ListenAddress {
         match self {
             Self::Tcp(address) => address.fmt(f),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Systemd(name) => write!(f, "systemd:{name}"),
         }
     }
 }
@@ -119,12 +132,18 @@ pub struct ListenerSettings {
     pub address: ListenAddress,
     /// Connections begin with a TLS handshake.
     pub tls: bool,
+    /// Connections begin with a PROXY header; those that are not from a proxy we trust are closed.
+    pub proxy_protocol: bool,
+    /// HTTP/2 without TLS is taken from clients that begin with it.
+    pub h2c: bool,
+    /// Every request is sent on to https, at this port.
+    pub to_https: Option<u16>,
 }
 
 impl ListenerSettings {
     /// A listener of plain HTTP/1.
     pub fn plain(address: ListenAddress) -> Self {
-        Self { address, tls: false }
+        Self { address, tls: false, proxy_protocol: false, h2c: false, to_https: None }
     }
 }
 
@@ -141,8 +160,12 @@ pub struct Settings {
     pub grace_period: Duration,
     /// Time limits of client connections.
     pub limits: Limits,
+    /// How many client connections there may be.
+    pub caps: Caps,
     /// Largest request head in bytes. Default 64 KiB.
     pub max_head: usize,
+    /// Most fields in a request head. Default 100.
+    pub max_headers: usize,
     /// Limits of connections that speak HTTP/2.
     pub http2: Http2Limits,
 }

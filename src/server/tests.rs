@@ -72,6 +72,10 @@ impl Service for Tiny {
     type Connection = Peer;
     type Body = TinyBody;
 
+    fn trusts(&self, peer: &Peer) -> bool {
+        peer.address.is_some_and(|address| address.ip().is_loopback())
+    }
+
     fn connected(&self, peer: &Peer) -> Peer {
         peer.clone()
     }
@@ -148,7 +152,9 @@ fn settings(workers: usize) -> Settings {
             idle: Duration::from_secs(60),
             tunnel: None,
         },
+        caps: Caps { connections: 1000, per_source: 1000 },
         max_head: 64 * 1024,
+        max_headers: 100,
         http2: Http2Limits {
             max_concurrent_streams: 100,
             max_header_list: 64 * 1024,

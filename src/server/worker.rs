@@ -15,6 +15,7 @@ use tokio::sync::{Notify, oneshot, watch};
 
 use crate::base::clock::{Clock, SystemClock, Timestamp};
 use crate::server::accept::accept_all;
+use crate::server::caps::Count;
 use crate::server::client_stream::ClientStream;
 use crate::server::drain::{DrainReport, Phase};
 use crate::server::http2::Http2Limits;
@@ -92,6 +93,7 @@ pub(super) fn start_at_pace<S: Service>(
 ) -> Result<Workers, StartError> {
     let count = settings.workers.max(1);
     let loads: Loads = (0..count).map(|_| AtomicUsize::new(0)).collect();
+    let count_of_all = Count::new(settings.caps);
     let (phase, _) = watch::channel(Phase::Serve);
     let mut workers = Workers { threads: Vec::with_capacity(count), phase };
     for worker in 0..count {
@@ -102,7 +104,7 @@ pub(super) fn start_at_pace<S: Service>(
         let (report, reported) = oneshot::channel();
         let (started, has_started) = std::sync::mpsc::sync_channel(1);
         let (settings, tls, pace) = (settings.clone(), tls.cloned(), pace.clone());
-        let (loads, make) = (Arc::clone(&loads), make.clone());
+        let (loads, places, make) = (Arc::clone(&loads), Arc::clone(&count_of_all), make.clone());
         let body = move || {
             let mut runtime = runtime;
             let built = runtime.enable_all().build_local(LocalOptions::default());
@@ -117,7 +119,7 @@ pub(super) fn start_at_pace<S: Service>(
                 }
             };
             let drained = runtime.block_on(async move {
-                let worker = Worker::new(worker, &settings, tls, loads, pace, make(worker));
+                let worker = Worker::new(worker, &settings, tls, (loads, places), pace, make(worker));
                 worker.run(sockets, orders).await
             });
             // Tasks that are left go with the runtime before the report is out.
@@ -139,11 +141,14 @@ pub(super) type Loads = Arc<[AtomicUsize]>;
 pub(super) struct Worker<S: Service> {
     index: usize,
     loads: Loads,
+    places: Arc<Count>,
+    /// Connections that were beyond the caps since the last sweep.
+    refused: Cell<u32>,
     pub(super) service: Rc<S>,
     pub(super) http1: Http1,
     pub(super) http2: Http2Limits,
     pub(super) scratch: Scratch,
-    tls: Option<Arc<Tls>>,
+    pub(super) tls: Option<Arc<Tls>>,
     limits: Limits,
     pace: Pace,
     now: Rc<Cell<Timestamp>>,
@@ -157,7 +162,7 @@ impl<S: Service> Worker<S> {
         index: usize,
         settings: &Settings,
         tls: Option<Arc<Tls>>,
-        loads: Loads,
+        (loads, places): (Loads, Arc<Count>),
         pace: Pace,
         service: S,
     ) -> Rc<Self> {
@@ -165,8 +170,10 @@ impl<S: Service> Worker<S> {
         Rc::new(Self {
             index,
             loads,
+            places,
+            refused: Cell::new(0),
             service: Rc::new(service),
-            http1: http1::builder(settings.max_head),
+            http1: http1::builder(settings.max_head, settings.max_headers),
             http2: settings.http2,
             scratch: Scratch::default(),
             tls,
@@ -227,6 +234,12 @@ impl<S: Service> Worker<S> {
         loop {
             ticks.tick().await;
             self.now.set(self.pace.clock.now());
+            if let refused @ 1.. = self.refused.take() {
+                tracing::warn!(
+                    refused,
+                    "connections beyond server.max_connections or max_connections_per_source were closed"
+                );
+            }
             for activity in self.connections.borrow().values() {
                 activity.tell(activity.judge(&self.limits));
             }
@@ -258,22 +271,39 @@ impl<S: Service> Worker<S> {
         Ok(())
     }
 
-    fn serve<T: ClientStream>(self: &Rc<Self>, stream: T, peer: Peer, role: Role, counted: OpenConnection) {
+    fn serve<T: ClientStream>(
+        self: &Rc<Self>,
+        stream: T,
+        mut peer: Peer,
+        role: Role,
+        counted: OpenConnection,
+    ) {
+        peer.to_https = role.to_https;
+        // Behind a proxy we trust there are many clients, and it names them only later, or in each request.
+        let source = peer.address.filter(|_| !self.service.trusts(&peer));
+        let Some(place) = self.places.take(source.map(|source| source.ip())) else {
+            return self.refuse();
+        };
         let activity = Rc::new(Activity::new(Rc::clone(&self.now)));
         let entry = Entry::new(Rc::clone(self), Rc::clone(&activity), counted);
-        if role == Role::default() {
+        if role.is_plain() {
             tokio::task::spawn_local(async move {
                 let worker = &entry.worker;
                 let service = Rc::clone(&worker.service);
-                http1::serve(&worker.http1, stream, &peer, service, activity, &worker.scratch).await;
+                http1::serve(&worker.http1, stream, &peer, None, service, activity, &worker.scratch).await;
+                drop(place);
             });
         } else {
             tokio::task::spawn_local(async move {
                 let worker = &entry.worker;
-                let tls = worker.tls.as_deref().filter(|_| role.tls);
-                establish::serve(worker, tls, stream, peer, activity).await;
+                establish::serve(worker, role, stream, peer, activity, place).await;
             });
         }
+    }
+
+    /// A connection is beyond the caps: the sweep says how many there were.
+    pub(super) fn refuse(&self) {
+        self.refused.set(self.refused.get().saturating_add(1));
     }
 }
 

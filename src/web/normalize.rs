@@ -1,7 +1,7 @@
 //! One reading of a whole message head, or a refusal (P12, P13). Everything behind this trusts its result.
 
 use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
-use http::{HeaderMap, Method, Request, Version};
+use http::{HeaderMap, Method, Request, StatusCode, Version};
 use hyper::ext::Protocol;
 
 use crate::web::head_watch::HeadFacts;
@@ -17,7 +17,7 @@ pub struct NormalRequest<'a> {
     pub path: PathReadings<'a>,
 }
 
-/// Why a message was refused. The answer is 400, and the connection ends: what follows on it may be anything.
+/// Why a message was refused. The answer is 400 (or what [`Refusal::status`] says), and the connection ends: what follows on it may be anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// The head was not seen on the wire, as with a request sent right behind a chunked body.
@@ -56,9 +56,46 @@ pub enum Refusal {
     /// Content-Length stands twice or is not a plain decimal number.
     #[error("Content-Length is repeated or not canonical")]
     ContentLength,
+    /// The target is longer than allowed.
+    #[error("the request target is too long")]
+    LongTarget,
+    /// There are more fields than allowed.
+    #[error("there are too many header fields")]
+    ManyFields,
+}
+
+/// The largest head that is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeadLimits {
+    /// The target, in bytes. Default 16 KiB.
+    pub target: usize,
+    /// Header fields. Default 100.
+    pub fields: usize,
+}
+
+impl HeadLimits {
+    /// Whether `request` is within them.
+    ///
+    /// # Errors
+    /// [`Refusal::LongTarget`] or [`Refusal::ManyFields`].
+    pub fn judge<B>(&self, request: &Request<B>) -> Result<(), Refusal> {
+        if request.uri().path_and_query().is_some_and(|target| target.as_str().len() > self.target) {
+            return Err(Refusal::LongTarget);
+        }
+        if request.headers().len() > self.fields { Err(Refusal::ManyFields) } else { Ok(()) }
+    }
 }
 
 impl Refusal {
+    /// The status that tells it.
+    pub fn status(self) -> StatusCode {
+        match self {
+            Self::LongTarget => StatusCode::URI_TOO_LONG,
+            Self::ManyFields => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            _ => StatusCode::BAD_REQUEST,
+        }
+    }
+
     /// The stable code for logs.
     pub fn code(self) -> &'static str {
         match self {
@@ -74,6 +111,8 @@ impl Refusal {
             Self::TwoFramings => "two_framings",
             Self::TransferEncoding => "transfer_encoding",
             Self::ContentLength => "content_length",
+            Self::LongTarget => "long_target",
+            Self::ManyFields => "many_fields",
         }
     }
 }

@@ -20,6 +20,7 @@ mod forwarding;
 mod http2;
 mod identity_headers;
 mod kept_connection;
+mod listeners;
 mod login;
 mod logout;
 mod messages;

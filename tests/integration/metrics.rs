@@ -243,6 +243,7 @@ type Row = (String, String, String, String);
 #[test]
 fn the_page_lists_exactly_the_metrics_of_a_scrape() {
     let upstream = TestUpstream::start();
+    // With everything that tells something.
     let gateway = Setup::protecting(&upstream).tls(&Authority::new(), &["wiki.test"]).start();
     gateway.browser().open("/");
     let scraped = Scraped::of(&gateway);

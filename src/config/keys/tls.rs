@@ -1,6 +1,6 @@
 //! Keys of `[tls]`.
 
-use super::{FILE, Kind, Required, Said, Section, Value, key};
+use super::{FILE, Kind, Required, Said, Section, Value, days, key, seconds};
 
 pub(super) const TLS: Section = Section {
     title: "[tls]",
@@ -31,6 +31,12 @@ client_certificates = "optional"
         ),
         key("tls.min_version", Kind::Words(&["1.2", "1.3"]), Value(r#""1.2""#), "the oldest version spoken"),
         key("tls.http2", Kind::Boolean, Value("true"), "offer HTTP/2 (by ALPN)"),
+        key(
+            "tls.hsts",
+            Kind::Either(&[Kind::Duration(seconds(1), days(3650)), Kind::Only(false)]),
+            Value("false"),
+            "tells browsers for how long to come by https only (`Strict-Transport-Security`), in answers over TLS",
+        ),
         key("tls.client_ca", FILE, Said("none"), "certificates of the authorities whose clients count, in PEM"),
         key(
             "tls.client_certificates",

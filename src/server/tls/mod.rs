@@ -8,10 +8,12 @@ mod certificate;
 mod client;
 mod status;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use http::HeaderValue;
 use rustls::crypto::aws_lc_rs;
 use rustls::server::{
     NoClientAuth, ProducesTickets, ServerConfig, ServerSessionMemoryCache, StoresServerSessions,
@@ -45,6 +47,21 @@ pub struct Settings {
     pub http2: bool,
     /// Whether clients are asked for a certificate. Default no.
     pub client: ClientAuth,
+    /// How long browsers are to come by https only (Strict-Transport-Security). Default `None`: nothing is said.
+    pub hsts: Option<Duration>,
+}
+
+impl Settings {
+    /// Every file that they name.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        let authority = match &self.client {
+            ClientAuth::None => None,
+            ClientAuth::Optional(path) | ClientAuth::Required(path) => Some(path),
+        };
+        let certificates =
+            self.certificates.iter().flat_map(|c| [Some(&c.certificate), Some(&c.key), c.ocsp.as_ref()]);
+        certificates.chain([authority]).flatten().map(PathBuf::as_path)
+    }
 }
 
 /// A version of TLS.
@@ -93,10 +110,18 @@ pub enum TlsError {
     Setup(#[from] rustls::Error),
 }
 
+/// What a new connection goes by.
+#[derive(Debug)]
+pub(super) struct Current {
+    pub(super) config: Arc<ServerConfig>,
+    /// The field that every answer gets.
+    pub(super) hsts: Option<HeaderValue>,
+}
+
 /// TLS as it is served now.
 #[derive(Debug)]
 pub struct Tls {
-    current: ArcSwap<ServerConfig>,
+    current: ArcSwap<Current>,
     resumption: Mutex<Resumption>,
     status: TlsStatus,
 }
@@ -152,8 +177,8 @@ impl Tls {
         &self.status
     }
 
-    /// What a new handshake goes by.
-    pub(super) fn current(&self) -> Arc<ServerConfig> {
+    /// What a new connection goes by.
+    pub(super) fn current(&self) -> Arc<Current> {
         self.current.load_full()
     }
 }
@@ -216,7 +241,7 @@ fn build(
     certificates: Vec<Certificate>,
     client: ClientRules,
     resumption: &Resumption,
-) -> Result<ServerConfig, TlsError> {
+) -> Result<Current, TlsError> {
     let versions: &[&SupportedProtocolVersion] = match settings.min_version {
         Version::V12 => &[&TLS13, &TLS12],
         Version::V13 => &[&TLS13],
@@ -231,7 +256,8 @@ fn build(
     config.max_early_data_size = 0;
     config.alpn_protocols =
         if settings.http2 { vec![H2.to_vec(), HTTP1.to_vec()] } else { vec![HTTP1.to_vec()] };
-    Ok(config)
+    let hsts = settings.hsts.and_then(|time| format!("max-age={}", time.as_secs()).parse().ok());
+    Ok(Current { config: Arc::new(config), hsts })
 }
 
 #[cfg(test)]

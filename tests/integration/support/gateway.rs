@@ -96,7 +96,6 @@ impl Setup {
     }
 
     /// Other listeners than the plain one.
-    #[expect(dead_code, reason = "tests to come use it")]
     pub fn listen(mut self, value: &str) -> Self {
         self.listen = value.into();
         self
