@@ -164,7 +164,7 @@ fn open_websockets_are_counted() {
 }
 
 #[test]
-fn the_end_of_each_certificate_shows() {
+fn the_end_of_each_certificate_shows_and_a_bad_renewal_too() {
     let upstream = TestUpstream::start();
     let authority = Authority::new();
     let gateway = Setup::protecting(&upstream).tls(&authority, &["wiki.test"]).start();
@@ -172,6 +172,14 @@ fn the_end_of_each_certificate_shows() {
     let ends: Vec<u64> =
         start.series().filter(|(s, _)| s.contains("not_after")).map(|(_, end)| end).collect();
     assert!(ends.len() == 1 && ends[0] > start.get("start_time_seconds"), "{}", start.0);
+    let certificate = fs::read_dir(gateway.folder().path()).unwrap().map(|entry| entry.unwrap().path());
+    let certificate = certificate.filter(|path| path.extension().is_some_and(|ending| ending == "pem"));
+    certificate.for_each(|path| fs::write(path, "nonsense").unwrap());
+    gateway.reload();
+    until(&gateway, "tls_certificates_last_reload_successful", 0);
+    let bad = Scraped::of(&gateway);
+    assert!(bad.get("tls_certificate_reload_failures_total") > 0);
+    assert!(bad.series().any(|(series, end)| series.contains("not_after") && end == ends[0]), "{}", bad.0);
 }
 
 #[test]

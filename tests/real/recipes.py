@@ -18,7 +18,7 @@ class Recipe:
         self.text = (PAGES / name).read_text()
         self.folder = Folder()
         test.addClassCleanup(self.folder.remove)
-        self.ports = {port: free_port() for port in re.findall(r'\d:(\d+)"', self.block("toml", raw=True))}
+        self.ports = {port: free_port() for port in re.findall(r'\d:(\d+)"', "".join(self.blocks("toml", raw=True)))}
         self.test = test
 
     def blocks(self, language, raw=False):

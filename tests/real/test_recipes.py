@@ -120,6 +120,13 @@ class OneTlsSite(unittest.TestCase):
     def test_the_file_passes_the_check_without_a_warning(self):
         self.assertRegex(self.gateway.check(), ": ok .*, 0 warnings")
 
+    def test_port_80_sends_on_to_https_and_knows_no_other_host(self):
+        plain = Site("wiki.example.com", self.recipe.ports["80"])
+        answer, _ = plain.request("GET", "/a?b=c")
+        self.assertEqual((answer.status, answer.getheader("Location")), (308, "https://wiki.example.com/a?b=c"))
+        other, _ = Site("other.example.com", self.recipe.ports["80"]).request("GET", "/")
+        self.assertEqual(other.status, 404)
+
     def test_a_browser_gets_the_certificate_the_login_and_the_app(self):
         site = Site("wiki.example.com", self.gateway.port, self.context)
         self.assertEqual(site.login_page_of("/index.html"), (303, "/_auth/login", "/index.html"))
