@@ -35,7 +35,7 @@ use crate::login::{Login, LoginError};
 use crate::observe::access_log::{AccessLog, LogThread, WorkerLog};
 use crate::observe::audit::{AuditLog, AuditThread};
 use crate::observe::metrics::{RequestCounts, Source};
-use crate::proxy::{UpstreamPool, Upstreams};
+use crate::proxy::{self, UpstreamPool, Upstreams};
 use crate::server::tls::TlsError;
 use crate::server::{self, BindError, ListenAddress, Workers};
 use crate::session::{self, OpenError, OpenReport, SessionManager};
@@ -174,10 +174,11 @@ pub fn start(config: &Config, clock: Arc<dyn Clock>, random: Arc<dyn Random>) ->
 
     let secret: &Secret = config.session.secrets.first().ok_or(AppError::NoSecret)?;
     let requests = Arc::new(RequestCounts::default());
+    let upstreams = Arc::new(Upstreams::default());
     let parts = Parts {
         sessions: sessions.clone(),
         login: login.clone(),
-        upstreams: Arc::new(Upstreams::default()),
+        upstreams: upstreams.clone(),
         clock: clock.clone(),
         random: random.clone(),
         requests: requests.clone(),
@@ -211,6 +212,7 @@ pub fn start(config: &Config, clock: Arc<dyn Clock>, random: Arc<dyn Random>) ->
     let (reloads, asked) = mpsc::unbounded_channel();
     let control = Control {
         sessions,
+        upstreams,
         reloader,
         asked,
         clock,
@@ -267,6 +269,7 @@ fn worker_log(log: Arc<AccessLog>) -> Rc<WorkerLog> {
 /// What the control thread owns.
 struct Control {
     sessions: Arc<SessionManager>,
+    upstreams: Arc<Upstreams>,
     reloader: Reloader,
     asked: mpsc::UnboundedReceiver<oneshot::Sender<bool>>,
     clock: Arc<dyn Clock>,
@@ -301,6 +304,7 @@ impl Control {
         let sweeper =
             session::sweep_forever(self.sessions.clone(), self.clock, self.random, std::future::pending());
         let sweeper = tokio::task::spawn_local(sweeper);
+        let watching = tokio::task::spawn_local(proxy::watch(self.upstreams));
 
         // Between two awaits only, so that no reload is left half done.
         let reloading = tokio::task::spawn_local(self.reloader.run(self.asked));
@@ -314,6 +318,7 @@ impl Control {
             () = next_signal() => Ended::Cut,
         };
         sweeper.abort();
+        watching.abort();
         if let Some(admin) = admin {
             admin.abort();
             // Its file is gone when the task is.

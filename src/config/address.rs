@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 
-use crate::proxy::UpstreamAddress;
+use crate::proxy::{Place, Scheme, UpstreamAddress};
 use crate::server::ListenAddress;
 
 /// A listener: `127.0.0.1:8080`, `[::1]:8080`, `systemd:name`, or `unix:path`, the path relative to `base`.
@@ -30,32 +30,42 @@ pub(super) fn listen_address(text: &str, base: &Path) -> Result<ListenAddress, S
         .map_err(|_| format!("{text:?} is not a listen address"))
 }
 
-/// An upstream as `protect` takes it: `3000`, `localhost:3000` or `http://host[:port]`.
+/// An upstream as `protect` takes it: `3000`, `localhost:3000`, or as in a file, its path relative to the working folder.
 ///
 /// # Errors
 /// A sentence that says what is wrong with `text`.
 pub fn upstream_address(text: &str) -> Result<UpstreamAddress, String> {
     if text.contains("://") || text.starts_with("unix:") {
-        return upstream_url(text);
+        let here =
+            std::path::absolute(".").map_err(|error| format!("there is no working folder: {error}"))?;
+        return upstream_url(text, &here);
     }
     match text.parse::<u16>() {
         Ok(port) if port > 0 => Ok(UpstreamAddress::http("127.0.0.1", port)),
         _ if text.bytes().all(|b| b.is_ascii_digit()) => {
             Err(format!("{text:?} is not a port from 1 to 65535"))
         }
-        _ => upstream_url(&format!("http://{text}")),
+        _ => upstream_url(&format!("http://{text}"), Path::new(".")),
     }
 }
 
-/// An upstream as the file has it: `http://host[:port]`, nothing behind it but one slash.
-pub(super) fn upstream_url(text: &str) -> Result<UpstreamAddress, String> {
-    let Some(rest) = text.strip_prefix("http://") else {
-        return Err(match text.split_once(':') {
-            Some((scheme @ ("https" | "h2c" | "unix"), _)) => {
-                format!("upstreams by {scheme} are not in this version; only http:// is")
-            }
-            _ => "an upstream is written http://host:port".into(),
-        });
+/// An upstream as the file has it: `http://host[:port]`, `https://…`, `h2c://…`, nothing behind it but one slash; or `unix:path`,
+/// the path relative to `base`.
+pub(super) fn upstream_url(text: &str, base: &Path) -> Result<UpstreamAddress, String> {
+    if let Some(path) = text.strip_prefix("unix:") {
+        let whole = base.join(path);
+        return match whole.as_os_str().len() {
+            _ if path.is_empty() => Err("the path of the unix socket is empty".into()),
+            108.. => Err("the path of the unix socket is longer than 107 bytes".into()),
+            _ => Ok(UpstreamAddress { scheme: Scheme::Http, place: Place::Unix(whole) }),
+        };
+    }
+    let (scheme, usual_port, rest) = match text.split_once("://") {
+        Some(("http", rest)) => (Scheme::Http, 80, rest),
+        Some(("https", rest)) => (Scheme::Https, 443, rest),
+        Some(("h2c", rest)) => (Scheme::H2c, 80, rest),
+        Some((other, _)) => return Err(format!("{other:?} is no scheme of an upstream: http, https or h2c")),
+        None => return Err("an upstream is written http://host:port, https://…, h2c://… or unix:path".into()),
     };
     if rest.contains('@') {
         return Err("an upstream address carries no user name or password".into());
@@ -69,14 +79,14 @@ pub(super) fn upstream_url(text: &str) -> Result<UpstreamAddress, String> {
             let port = port.parse::<u16>().ok().filter(|p| *p > 0 && !port.starts_with('+'));
             (host, port.ok_or("the port is not a number from 1 to 65535")?)
         }
-        _ => (authority, 80),
+        _ => (authority, usual_port),
     };
     let host = match host.strip_prefix('[').and_then(|h| h.strip_suffix(']')) {
         Some(inner) if inner.parse::<Ipv6Addr>().is_ok() => inner,
         None if is_host(host) => host,
         _ => return Err(format!("{host:?} is not a host name or address")),
     };
-    Ok(UpstreamAddress::http(host.to_ascii_lowercase(), port))
+    Ok(UpstreamAddress { scheme, place: Place::Tcp { host: host.to_ascii_lowercase().into(), port } })
 }
 
 /// Whether `text` is a DNS name of ASCII labels or an IPv4 address (RFC 1123 section 2.1, `_` allowed as in practice).

@@ -13,6 +13,7 @@ use std::time::Duration;
 mod login;
 #[cfg(test)]
 mod page;
+mod proxy;
 mod routes;
 mod schema;
 mod server;
@@ -35,7 +36,7 @@ const SECTIONS: &[&Section] = &[
     &services::MANAGEMENT,
     &services::ACCESS_LOG,
     &services::AUDIT_LOG,
-    &services::PROXY,
+    &proxy::PROXY,
     &routes::ROUTES,
     &upstreams::UPSTREAMS,
 ];

@@ -33,6 +33,7 @@ mod session;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod upstream_tls;
 mod upstreams;
 
 const LARGEST_FILE: u64 = 1024 * 1024;
@@ -165,8 +166,8 @@ fn read<'a>(tree: &'a Spanned<DeTable<'a>>, text: &str, report: &'a Report, base
         server::management(root.section("management"), base, &server.settings.listen, &session.store);
     let access_log = server::access_log(root.section("access_log"), base);
     let audit_log = server::audit_log(root.section("audit_log"), base);
-    let limits = proxy::read(root.section("proxy"));
-    let routes = routes::read(&mut root, &server, &limits, |at| line_of(text, at));
+    let proxy = proxy::read(root.section("proxy"), base.to_owned());
+    let routes = routes::read(&mut root, &server, &proxy, |at| line_of(text, at));
     root.finish();
     let gateway = crate::gateway::Settings {
         prefix: server.prefix,

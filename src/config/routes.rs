@@ -5,12 +5,12 @@ use std::ops::Range;
 use super::headers;
 use super::login::origins;
 use super::matching::{Matching, Ties};
+use super::proxy::Defaults;
 use super::reader::{Field, Section};
 use super::server::Server;
 use super::upstreams;
 use crate::gateway::{HeaderPreset, RouteSettings};
 use crate::policy::Access;
-use crate::proxy::Limits;
 
 const MISSING: &str = "add one:\n[[routes]]\npath = \"/\"\nupstream = [\"http://127.0.0.1:3000\"]";
 
@@ -18,7 +18,7 @@ const MISSING: &str = "add one:\n[[routes]]\npath = \"/\"\nupstream = [\"http://
 pub(super) fn read(
     root: &mut Section<'_>,
     server: &Server,
-    limits: &Limits,
+    proxy: &Defaults,
     line: impl Fn(usize) -> usize,
 ) -> Vec<RouteSettings> {
     let Some(list) = root.take("routes") else {
@@ -36,7 +36,7 @@ pub(super) fn read(
         .list()
         .unwrap_or_default()
         .iter()
-        .filter_map(|entry| entry.table().and_then(|section| one(section, server, limits)))
+        .filter_map(|entry| entry.table().and_then(|section| one(section, server, proxy)))
         .collect();
     let mut ties = Ties::default();
     for (route, span) in &routes {
@@ -46,12 +46,12 @@ pub(super) fn read(
     routes.into_iter().map(|(route, _)| route).collect()
 }
 
-fn one(mut section: Section<'_>, server: &Server, limits: &Limits) -> Option<(RouteSettings, Range<usize>)> {
+fn one(mut section: Section<'_>, server: &Server, proxy: &Defaults) -> Option<(RouteSettings, Range<usize>)> {
     let named = section.take("name");
     let span = section.first_span("path");
     let matching = Matching::read(&mut section, &server.prefix);
     let upstream_field = section.require("upstream", "upstream = [\"http://127.0.0.1:3000\"]");
-    let upstream = upstreams::read(&mut section, upstream_field.as_ref(), server, limits);
+    let upstream = upstreams::read(&mut section, upstream_field.as_ref(), server, proxy);
     let access = section.take("access").map(|f| access(&f));
     let headers = section.take("headers").and_then(|f| headers::read(&f)).unwrap_or(HeaderPreset::Remote);
     let mut flag = |key, usual| section.take(key).and_then(|f| f.boolean()).unwrap_or(usual);

@@ -107,7 +107,7 @@ impl Failure {
             StatusCode::BAD_REQUEST => "The request could not be read to its end.",
             _ => "The app behind this gateway cannot be reached right now.",
         };
-        Self::new(error.status(), error.code(), text)
+        Self { retry_after: error.retry_after(), ..Self::new(error.status(), error.code(), text) }
     }
 
     /// The response, as a page or as a problem.

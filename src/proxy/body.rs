@@ -1,35 +1,32 @@
 //! The two bodies of an exchange: what goes up, and what comes back.
 
 use std::pin::Pin;
-use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use crate::proxy::pool::{Lease, Shared};
-use crate::proxy::waiting::WaitKey;
+use crate::proxy::error::BodyError;
+use crate::proxy::pool::Lease;
+use crate::proxy::waiting::{Progress, Wait};
 use crate::web::body::InboundBody;
+use crate::web::trailers;
 use crate::web::tunnel::Tunnel;
 
 /// The client's body on its way up. It notes its progress, so that a slow client does not count as a slow upstream.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct RequestBody {
-    inbound: InboundBody,
-    wait: Option<(Rc<Shared>, WaitKey)>,
+    /// `None` is an empty body that no client sent.
+    inbound: Option<InboundBody>,
+    progress: Option<Progress>,
 }
 
 impl RequestBody {
-    pub(super) fn new(inbound: InboundBody) -> Self {
-        Self { inbound, wait: None }
-    }
-
-    /// From now on progress is noted for the wait `key`.
-    pub(super) fn note_progress(&mut self, shared: &Rc<Shared>, key: WaitKey) {
-        if !self.inbound.is_end_stream() {
-            self.wait = Some((Rc::clone(shared), key));
-        }
+    /// The client's body, whose progress counts for `wait`.
+    pub(super) fn new(inbound: InboundBody, wait: &Wait) -> Self {
+        let progress = (!inbound.is_end_stream()).then(|| wait.progress());
+        Self { inbound: Some(inbound), progress }
     }
 }
 
@@ -41,41 +38,52 @@ impl Body for RequestBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let polled = Pin::new(&mut self.inbound).poll_frame(cx);
-        if let Some((shared, key)) = &self.wait {
-            shared.waiting.progress(*key, shared.now.get(), polled.is_pending());
+        let Some(inbound) = &mut self.inbound else { return Poll::Ready(None) };
+        let polled = Pin::new(inbound).poll_frame(cx);
+        if let Some(progress) = &self.progress {
+            progress.note(polled.is_pending());
         }
         polled
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inbound.is_end_stream()
+        self.inbound.as_ref().is_none_or(Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inbound.size_hint()
+        self.inbound.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
     }
 }
 
 /// The upstream's body on its way to the client. It holds the upstream connection and gives it back when it has ended;
-/// dropped before, it takes the connection along. An upstream that fails midway is an error here, never an end.
+/// dropped before, it takes the connection along. An upstream that fails or stalls midway is an error here, never an end.
 #[derive(Debug)]
 pub struct ForwardedBody {
     incoming: Incoming,
-    lease: Option<Lease>,
+    under_way: Option<UnderWay>,
     tunnel: Option<Tunnel>,
 }
 
+/// What a body holds until it has ended.
+#[derive(Debug)]
+struct UnderWay {
+    lease: Lease,
+    wait: Wait,
+}
+
 impl ForwardedBody {
-    pub(super) fn new(incoming: Incoming, lease: Lease) -> Self {
-        let mut body = Self { incoming, lease: Some(lease), tunnel: None };
-        body.check_in_at_end();
-        body
+    pub(super) fn new(incoming: Incoming, lease: Lease, wait: Wait) -> Self {
+        if incoming.is_end_stream() {
+            lease.check_in();
+            return Self { incoming, under_way: None, tunnel: None };
+        }
+        wait.expect_body(lease.body_timeout(), lease.driver());
+        Self { incoming, under_way: Some(UnderWay { lease, wait }), tunnel: None }
     }
 
     /// The empty body of a 101.
     pub(super) fn tunnelled(incoming: Incoming, tunnel: Tunnel) -> Self {
-        Self { incoming, lease: None, tunnel: Some(tunnel) }
+        Self { incoming, under_way: None, tunnel: Some(tunnel) }
     }
 
     /// The upstream's side of the tunnel that a 101 opened.
@@ -83,10 +91,8 @@ impl ForwardedBody {
         self.tunnel.take()
     }
 
-    fn check_in_at_end(&mut self) {
-        if self.incoming.is_end_stream()
-            && let Some(lease) = self.lease.take()
-        {
+    fn check_in(&mut self) {
+        if let Some(UnderWay { lease, .. }) = self.under_way.take() {
             lease.check_in();
         }
     }
@@ -94,24 +100,38 @@ impl ForwardedBody {
 
 impl Body for ForwardedBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = BodyError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let polled = Pin::new(&mut self.incoming).poll_frame(cx);
-        match &polled {
-            Poll::Ready(None) => {
-                if let Some(lease) = self.lease.take() {
-                    lease.check_in();
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if let Some(expired) = self.under_way.as_ref().and_then(|under_way| under_way.wait.expired()) {
+            self.under_way = None;
+            return Poll::Ready(Some(Err(expired.into())));
+        }
+        let mut polled = Pin::new(&mut self.incoming).poll_frame(cx);
+        match &mut polled {
+            Poll::Ready(None) => self.check_in(),
+            Poll::Ready(Some(Ok(frame))) => {
+                if let Some(trailers) = frame.trailers_mut() {
+                    trailers::keep_permitted(trailers, |_| true);
+                }
+                if self.incoming.is_end_stream() {
+                    self.check_in();
+                } else if let Some(under_way) = &self.under_way {
+                    under_way.wait.moved();
                 }
             }
-            Poll::Ready(Some(Ok(_))) => self.check_in_at_end(),
-            Poll::Ready(Some(Err(_))) => self.lease = None,
-            Poll::Pending => {}
+            Poll::Ready(Some(Err(_))) => self.under_way = None,
+            Poll::Pending => {
+                if let Some(under_way) = &self.under_way {
+                    // The clock runs on from the last byte; a wait that is over wakes this task, and is found above.
+                    let _ = under_way.wait.poll_expired(cx);
+                }
+            }
         }
-        polled
+        polled.map(|frame| frame.map(|frame| frame.map_err(BodyError::Upstream)))
     }
 
     fn is_end_stream(&self) -> bool {

@@ -1,4 +1,4 @@
-//! Why there is no response.
+//! Why there is no response, or no more of one.
 
 use std::io;
 
@@ -6,12 +6,13 @@ use http::StatusCode;
 
 use crate::proxy::UpstreamAddress;
 use crate::proxy::connect::ConnectError;
+use crate::proxy::waiting::Expired;
 
-/// Why there is no response. Whatever the variant, the upstream connection is closed, and the request was not sent again
-/// once a byte of it may have reached the upstream.
+/// Why there is no response. Whatever the variant, the upstream connection is closed (of HTTP/2, the stream), and a request that
+/// may have reached an upstream was not sent again unless it is one that may be (see [`forward`](super::forward)).
 #[derive(Debug, thiserror::Error)]
 pub enum ForwardError {
-    /// No connection: refused, unreachable, or the name has no address. Answer 502.
+    /// No connection: refused, unreachable, no TLS, or the name has no address. Answer 502.
     #[error("cannot connect to {upstream}: {source}")]
     Connect {
         /// Whom.
@@ -25,10 +26,22 @@ pub enum ForwardError {
         /// Who.
         upstream: UpstreamAddress,
     },
+    /// It has all the connections it may have, and too many requests wait already, or this one has waited too long. Answer 503.
+    #[error("{upstream} has all the connections it may have")]
+    Busy {
+        /// Who.
+        upstream: UpstreamAddress,
+    },
     /// No response head within the time limit. Answer 504.
     #[error("{upstream} did not answer in time")]
     ResponseTimeout {
         /// Who.
+        upstream: UpstreamAddress,
+    },
+    /// The whole request took too long. Answer 504.
+    #[error("the request to {upstream} took longer than it may")]
+    RequestTimeout {
+        /// To whom.
         upstream: UpstreamAddress,
     },
     /// The upstream closed or broke the connection before its response head was complete. Answer 502.
@@ -65,8 +78,10 @@ impl ForwardError {
     pub fn status(&self) -> StatusCode {
         match self {
             Self::Connect { .. } | Self::Closed { .. } | Self::Protocol { .. } => StatusCode::BAD_GATEWAY,
-            Self::ConnectTimeout { .. } | Self::ResponseTimeout { .. } => StatusCode::GATEWAY_TIMEOUT,
-            Self::NoMember => StatusCode::SERVICE_UNAVAILABLE,
+            Self::ConnectTimeout { .. } | Self::ResponseTimeout { .. } | Self::RequestTimeout { .. } => {
+                StatusCode::GATEWAY_TIMEOUT
+            }
+            Self::NoMember | Self::Busy { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::RequestBody { .. } => StatusCode::BAD_REQUEST,
         }
     }
@@ -76,11 +91,49 @@ impl ForwardError {
         match self {
             Self::Connect { .. } => "upstream_connect",
             Self::ConnectTimeout { .. } => "upstream_connect_timeout",
+            Self::Busy { .. } => "upstream_busy",
             Self::ResponseTimeout { .. } => "upstream_response_timeout",
+            Self::RequestTimeout { .. } => "request_timeout",
             Self::Closed { .. } => "upstream_closed",
             Self::Protocol { .. } => "upstream_protocol",
             Self::NoMember => "no_upstream",
             Self::RequestBody { .. } => "request_body",
+        }
+    }
+
+    /// After how many seconds trying again may help.
+    pub fn retry_after(&self) -> Option<u64> {
+        matches!(self, Self::Busy { .. }).then_some(1)
+    }
+
+    /// Whether the upstream is to blame, so that it may be left alone for a while.
+    pub(super) fn is_upstreams_fault(&self) -> bool {
+        !matches!(
+            self,
+            Self::Busy { .. } | Self::NoMember | Self::RequestBody { .. } | Self::RequestTimeout { .. }
+        )
+    }
+}
+
+/// Why a response body ended before its end.
+#[derive(Debug, thiserror::Error)]
+pub enum BodyError {
+    /// The upstream broke it off.
+    #[error(transparent)]
+    Upstream(#[from] hyper::Error),
+    /// It did not move for too long: the upstream sent nothing, or the client took nothing.
+    #[error("the response body did not move for too long")]
+    Stalled,
+    /// The whole request took too long.
+    #[error("the request took longer than it may")]
+    TooLong,
+}
+
+impl From<Expired> for BodyError {
+    fn from(expired: Expired) -> Self {
+        match expired {
+            Expired::Pause => Self::Stalled,
+            Expired::Whole => Self::TooLong,
         }
     }
 }
@@ -91,6 +144,8 @@ pub(super) fn unreachable_upstream(upstream: &UpstreamAddress, error: ConnectErr
     match error {
         ConnectError::Io(source) => ForwardError::Connect { upstream, source },
         ConnectError::Timeout => ForwardError::ConnectTimeout { upstream },
+        ConnectError::Busy => ForwardError::Busy { upstream },
+        ConnectError::WholeRequest => ForwardError::RequestTimeout { upstream },
     }
 }
 
@@ -109,5 +164,14 @@ pub(super) fn sent_and_failed(upstream: &UpstreamAddress, source: hyper::Error) 
         ForwardError::Protocol { upstream, problem: source.to_string() }
     } else {
         ForwardError::Closed { upstream, source }
+    }
+}
+
+/// No response head came in time.
+pub(super) fn out_of_time(upstream: &UpstreamAddress, expired: Expired) -> ForwardError {
+    let upstream = upstream.clone();
+    match expired {
+        Expired::Pause => ForwardError::ResponseTimeout { upstream },
+        Expired::Whole => ForwardError::RequestTimeout { upstream },
     }
 }

@@ -1,39 +1,39 @@
-//! One request to one upstream of a group, and its answer.
+//! One request to the members of a group, and its answer.
 
 use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::Rc;
-use std::sync::Arc;
-use std::task::{Context, Poll};
-use std::time::Duration;
+use std::task::Poll;
 
-use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE};
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, Version};
-use http_body::Body;
+use http::header::UPGRADE;
+use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
+use hyper::client::conn::TrySendError;
 
 use crate::policy::Permit;
+use crate::proxy::address::{Scheme, UpstreamAddress};
 use crate::proxy::body::{ForwardedBody, RequestBody};
-use crate::proxy::endpoint::Endpoint;
-use crate::proxy::error::{ForwardError, closed_at_once, sent_and_failed, unreachable_upstream};
-use crate::proxy::group::{Tried, UpstreamGroup};
-use crate::proxy::pool::{Lease, Shared, UpstreamPool};
-use crate::proxy::upgrade;
-use crate::proxy::waiting::WaitKey;
-use crate::proxy::{Limits, UpstreamAddress};
+use crate::proxy::check_out::Need;
+use crate::proxy::error::{ForwardError, closed_at_once, out_of_time, sent_and_failed, unreachable_upstream};
+use crate::proxy::group::{Member, Tried, UpstreamGroup};
+use crate::proxy::pool::{Carrier, Lease, UpstreamPool};
+use crate::proxy::retry::Copy;
+use crate::proxy::waiting::Wait;
+use crate::proxy::{message, upgrade};
 use crate::web::body::InboundBody;
-use crate::web::hop_by_hop;
 
 /// Forwards `request` to a member of `group` and answers with its response head; the body streams. Header fields are sent as
-/// they are (hop-by-hop fields and identity are the caller's work, see [`hop_by_hop::strip_request`]); the target is sent byte
-/// for byte. Dropping the future, or the body it yields, before its end aborts the exchange at the upstream.
+/// they are (hop-by-hop fields and identity are the caller's work, see
+/// [`hop_by_hop::strip_request`](crate::web::hop_by_hop::strip_request)); the target is sent byte for byte. Dropping the future,
+/// or the body it yields, before its end aborts the exchange at the upstream.
 ///
-/// A request that carries `Upgrade` (and `Connection: upgrade`) may be answered with 101: the response then has both fields
-/// again, and [`ForwardedBody::take_tunnel`] the upstream's side of what follows.
+/// A request that carries `Upgrade` (and `Connection: upgrade`) goes by HTTP/1.1 and may be answered with 101: the response then
+/// has both fields again, and [`ForwardedBody::take_tunnel`] the upstream's side of what follows.
 ///
 /// # Errors
-/// See [`ForwardError`]. A request is sent at most once: only one of which nothing was written is tried again, on a fresh
-/// connection, and then on other members as often as the group allows.
+/// See [`ForwardError`]. A request is delivered at most once, with two exceptions that [`UpstreamGroup`] bounds: one of which
+/// nothing was written is tried on a fresh connection and then on other members; a GET, HEAD, OPTIONS or TRACE without a body is
+/// tried on other members as well when a connection broke before a response.
 pub async fn forward(
     pool: &Rc<UpstreamPool>,
     permit: Permit,
@@ -43,16 +43,22 @@ pub async fn forward(
     // The permit is spent: one decision, one exchange.
     drop(permit);
     let asked = request.headers().get(UPGRADE).cloned();
-    let wait = Wait::enter(pool.shared());
-    let mut request = outbound(request);
-    request.body_mut().note_progress(&wait.shared, wait.key);
-    let exchange = Exchange { pool, limits: &group.limits, wait };
-    let (lease, response) = exchange.with_a_member_of(group, request).await?;
+    let wait = Wait::enter(pool.shared(), group.limits.request_timeout);
+    let mut request = request.map(|body| RequestBody::new(body, &wait));
+    message::outbound(&mut request);
+    let exchange = Exchange { pool, group, upgradable: asked.is_some(), wait };
+    let (lease, mut response) = exchange.with_a_member(request).await?;
+    let wait = exchange.wait;
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         // Boxed: it is rare, and would make the future of every request larger.
-        return Box::pin(upgrade::accept(response, lease, asked, &exchange.wait)).await;
+        return Box::pin(upgrade::accept(response, lease, asked, &wait)).await;
     }
-    inbound(response, lease)
+    match message::inbound(&mut response) {
+        Ok(()) => Ok(response.map(|body| ForwardedBody::new(body, lease, wait))),
+        Err(problem) => {
+            Err(ForwardError::Protocol { upstream: lease.upstream().clone(), problem: problem.into() })
+        }
+    }
 }
 
 /// How an attempt failed.
@@ -60,7 +66,7 @@ enum Failed {
     /// Not a byte was written; the request is where it was.
     Unsent(ForwardError),
     /// Something may have reached the upstream.
-    Final(ForwardError),
+    Sent(ForwardError),
 }
 
 type Answered = (Lease, Response<Incoming>);
@@ -68,52 +74,76 @@ type Answered = (Lease, Response<Incoming>);
 /// One request on its way, whatever it takes.
 struct Exchange<'a> {
     pool: &'a UpstreamPool,
-    limits: &'a Limits,
+    group: &'a UpstreamGroup,
+    upgradable: bool,
     wait: Wait,
 }
 
 impl Exchange<'_> {
-    /// Tries members until one has answered or taken the request, or no more may be tried.
-    async fn with_a_member_of(
-        &self,
-        group: &UpstreamGroup,
-        request: Request<RequestBody>,
-    ) -> Result<Answered, ForwardError> {
-        let mut request = Some(request);
-        let mut tried = Tried::default();
-        let mut retries = group.retries;
-        let mut last = ForwardError::NoMember;
-        while let Some(headers) = request.as_ref().map(Request::headers)
-            && let Some((index, member)) = group.pick(headers, tried)
-        {
-            tried.insert(index);
-            match self.with(member.endpoint(), &mut request).await {
-                Ok(answered) => return Ok(answered),
-                Err(Failed::Unsent(error)) if retries > 0 => last = error,
-                Err(Failed::Unsent(error) | Failed::Final(error)) => return Err(error),
-            }
-            retries -= 1;
+    /// Tries members until one has answered or no more may be tried.
+    async fn with_a_member(&self, request: Request<RequestBody>) -> Result<Answered, ForwardError> {
+        let group = self.group;
+        let retries = if group.has_alternatives() { group.limits.retries } else { 0 };
+        let mut copy = None;
+        if retries > 0 {
+            group.budget.note_request(self.pool.shared().now.get());
+            copy = Copy::of(&request, self.pool.shared()).filter(|_| !self.upgradable);
         }
-        Err(last)
+        let mut request = Some(request);
+        let (mut tried, mut attempts) = (Tried::default(), 0);
+        loop {
+            let now = self.pool.shared().now.get();
+            let Some(headers) = request.as_ref().map(Request::headers) else {
+                return Err(ForwardError::NoMember);
+            };
+            let Some((index, member)) = group.pick(headers, tried, now) else {
+                return Err(ForwardError::NoMember);
+            };
+            tried.insert(index);
+            let failed = match self.with(member, &mut request).await {
+                Ok(answered) => {
+                    member.endpoint().note_answer();
+                    return Ok(answered);
+                }
+                Err(failed) => failed,
+            };
+            let again = match &failed {
+                Failed::Unsent(_) => request.is_some(),
+                Failed::Sent(ForwardError::Closed { .. }) => copy.is_some(),
+                Failed::Sent(_) => false,
+            };
+            let (Failed::Unsent(error) | Failed::Sent(error)) = failed;
+            let now = self.pool.shared().now.get();
+            if error.is_upstreams_fault() {
+                group.note_failure(member, now);
+            }
+            if !again || attempts == retries || !group.has_another(tried) || !group.budget.take() {
+                return Err(error);
+            }
+            attempts += 1;
+            tracing::debug!(%error, "trying another upstream");
+            request = request.or_else(|| copy.as_ref().map(Copy::request));
+        }
     }
 
-    /// Tries one member: on an idle connection, and when that takes nothing of the request, on a fresh one.
+    /// Tries one member: on a connection that is there, and when that takes nothing of the request, on another.
     async fn with(
         &self,
-        endpoint: &Arc<Endpoint>,
+        member: &Member,
         request: &mut Option<Request<RequestBody>>,
     ) -> Result<Answered, Failed> {
+        let (endpoint, limits) = (member.endpoint(), &self.group.limits);
         let upstream = &endpoint.address;
         let unreachable = |error| Failed::Unsent(unreachable_upstream(upstream, error));
-        let ticket = self.pool.ticket(endpoint, self.limits);
-        let lease = self.pool.check_out(ticket, self.limits).await.map_err(unreachable)?;
+        let need = Need { upgradable: self.upgradable, limits, wait: &self.wait };
+        let lease = self.pool.ticket(endpoint, limits).check_out(need).await.map_err(unreachable)?;
         match self.on(lease, request, upstream).await {
             Err(Failed::Unsent(_)) => {}
             answered_or_sent => return answered_or_sent,
         }
-        let ticket = self.pool.ticket(endpoint, self.limits);
-        let fresh = self.pool.check_out_fresh(ticket, self.limits).await.map_err(unreachable)?;
-        self.on(fresh, request, upstream).await
+        let another = Box::pin(self.pool.ticket(endpoint, limits).check_out_another(need));
+        let lease = another.await.map_err(unreachable)?;
+        self.on(lease, request, upstream).await
     }
 
     /// Sends the request on a connection and waits for the response head.
@@ -123,96 +153,45 @@ impl Exchange<'_> {
         request: &mut Option<Request<RequestBody>>,
         upstream: &UpstreamAddress,
     ) -> Result<Answered, Failed> {
-        let (Some(sender), Some(sent)) = (lease.sender(), request.take()) else {
-            return Err(Failed::Unsent(closed_at_once(upstream)));
+        let Some(mut sent) = request.take() else { return Err(Failed::Unsent(closed_at_once(upstream))) };
+        self.wait.expect(self.group.limits.response_timeout);
+        let answered = match &mut lease.carrier {
+            Carrier::Http1(connection) => {
+                message::by_http1(&mut sent);
+                self.answered(connection.sender.try_send_request(sent), request, upstream).await
+            }
+            Carrier::Http2(stream) => {
+                message::by_http2(&mut sent, upstream.scheme == Scheme::Https);
+                let mut sender = stream.on.sender.clone();
+                self.answered(sender.try_send_request(sent), request, upstream).await
+            }
         };
-        self.wait.expect(self.limits.response_timeout);
-        let mut sending = pin!(sender.try_send_request(sent));
+        answered.map(|response| (lease, response))
+    }
+
+    /// Waits for the response head; a request of which nothing was written is put back.
+    async fn answered(
+        &self,
+        sending: impl Future<Output = Result<Response<Incoming>, TrySendError<Request<RequestBody>>>>,
+        request: &mut Option<Request<RequestBody>>,
+        upstream: &UpstreamAddress,
+    ) -> Result<Response<Incoming>, Failed> {
+        let mut sending = pin!(sending);
         let answered = poll_fn(|cx| match sending.as_mut().poll(cx) {
-            Poll::Ready(answered) => Poll::Ready(Some(answered)),
-            Poll::Pending => self.wait.poll_expired(cx).map(|()| None),
+            Poll::Ready(answered) => Poll::Ready(Ok(answered)),
+            Poll::Pending => self.wait.poll_expired(cx).map(Err),
         })
         .await;
         match answered {
-            Some(Ok(response)) => Ok((lease, response)),
-            Some(Err(mut failed)) => Err(match failed.take_message() {
+            Ok(Ok(response)) => Ok(response),
+            Ok(Err(mut failed)) => Err(match failed.take_message() {
                 Some(unsent) => {
                     *request = Some(unsent);
                     Failed::Unsent(closed_at_once(upstream))
                 }
-                None => Failed::Final(sent_and_failed(upstream, failed.into_error())),
+                None => Failed::Sent(sent_and_failed(upstream, failed.into_error())),
             }),
-            None => Err(Failed::Final(ForwardError::ResponseTimeout { upstream: upstream.clone() })),
+            Err(expired) => Err(Failed::Sent(out_of_time(upstream, expired))),
         }
-    }
-}
-
-/// The request as the upstream gets it: HTTP/1.1, origin-form, framed by us.
-fn outbound(request: Request<InboundBody>) -> Request<RequestBody> {
-    let (mut parts, body) = request.into_parts();
-    parts.version = Version::HTTP_11;
-    parts.extensions.clear();
-    if parts.uri.authority().is_some() {
-        parts.uri = parts.uri.into_parts().path_and_query.map_or_else(|| Uri::from_static("/"), Uri::from);
-    }
-    parts.headers.remove(TRANSFER_ENCODING);
-    // hyper would leave a GET of unknown length without a body; the client's own framing said there is one.
-    if !body.is_end_stream() && body.size_hint().exact().is_none() {
-        parts.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-    }
-    Request::from_parts(parts, RequestBody::new(body))
-}
-
-/// The response as the client gets it, if it can be read in one way only.
-fn inbound(response: Response<Incoming>, lease: Lease) -> Result<Response<ForwardedBody>, ForwardError> {
-    let (mut parts, body) = response.into_parts();
-    if let Some(problem) = framing_problem(&parts.headers) {
-        return Err(ForwardError::Protocol { upstream: lease.upstream().clone(), problem: problem.into() });
-    }
-    hop_by_hop::strip_response(&mut parts.headers);
-    parts.version = Version::HTTP_11;
-    Ok(Response::from_parts(parts, ForwardedBody::new(body, lease)))
-}
-
-/// What makes the response's end ambiguous, if anything does.
-fn framing_problem(headers: &HeaderMap) -> Option<&'static str> {
-    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
-    let mut encodings = headers.get_all(TRANSFER_ENCODING).iter();
-    match (lengths.next(), encodings.next()) {
-        (Some(_), Some(_)) => Some("both Content-Length and Transfer-Encoding"),
-        (Some(_), None) if lengths.next().is_some() => Some("more than one Content-Length"),
-        (None, Some(_)) if encodings.next().is_some() => Some("more than one Transfer-Encoding"),
-        (None, Some(encoding)) if !encoding.as_bytes().eq_ignore_ascii_case(b"chunked") => {
-            Some("a Transfer-Encoding other than chunked")
-        }
-        _ => None,
-    }
-}
-
-/// A request's place among those that wait.
-pub(super) struct Wait {
-    shared: Rc<Shared>,
-    key: WaitKey,
-}
-
-impl Wait {
-    fn enter(shared: &Rc<Shared>) -> Self {
-        Self { shared: Rc::clone(shared), key: shared.waiting.enter(shared.now.get()) }
-    }
-
-    /// The time limit counts from now: connecting had its own.
-    pub(super) fn expect(&self, limit: Duration) {
-        self.shared.waiting.expect(self.key, self.shared.now.get(), limit);
-    }
-
-    /// Ready once the limit has passed.
-    pub(super) fn poll_expired(&self, cx: &Context<'_>) -> Poll<()> {
-        self.shared.waiting.poll_expired(self.key, cx)
-    }
-}
-
-impl Drop for Wait {
-    fn drop(&mut self) {
-        self.shared.waiting.leave(self.key);
     }
 }

@@ -12,24 +12,35 @@
 mod address;
 mod balance;
 mod body;
+mod budget;
+mod check_out;
 mod connect;
 mod endpoint;
 mod error;
 mod forward;
 mod group;
+mod health;
+mod lane;
+mod message;
 mod pool;
+mod registry;
+mod retry;
 mod settings;
+mod tls;
 mod upgrade;
 mod waiting;
+mod watch;
 
 pub use address::{Place, Scheme, UpstreamAddress};
 pub use body::{ForwardedBody, RequestBody};
-pub use endpoint::Upstreams;
-pub use error::ForwardError;
+pub use error::{BodyError, ForwardError};
 pub use forward::forward;
 pub use group::UpstreamGroup;
 pub use pool::{Counters, UpstreamPool};
-pub use settings::{Balance, DEFAULT_RETRIES, GroupSettings, Limits, MAX_MEMBERS, MemberSettings};
+pub use registry::{UpstreamState, Upstreams};
+pub use settings::{Balance, Ejection, GroupSettings, HealthSettings, Limits, MAX_MEMBERS, MemberSettings};
+pub use tls::{Identity, TlsClient, TlsError, UpstreamTls};
+pub use watch::watch;
 
 #[cfg(test)]
 mod tests;

@@ -8,12 +8,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use hyper::client::conn::http1::SendRequest;
+use tokio::task::AbortHandle;
 
 use crate::base::clock::{Clock, Timestamp};
-use crate::proxy::body::RequestBody;
-use crate::proxy::connect::{ConnectError, connect};
 use crate::proxy::endpoint::Endpoint;
+use crate::proxy::lane::{Connection, Lane, Stream};
 use crate::proxy::waiting::Waiting;
 use crate::proxy::{Limits, UpstreamAddress};
 
@@ -25,13 +24,13 @@ const SWEEP_PERIOD: Duration = Duration::from_millis(250);
 pub struct Counters {
     /// Connections opened.
     pub opened: u64,
-    /// Requests that took an idle connection.
+    /// Requests that took a connection that was there already.
     pub reused: u64,
-    /// Connections that carry a request now.
+    /// Requests that are at an upstream now, or on their way to one.
     pub in_use: u64,
 }
 
-/// The upstream connections of one worker. Idle ones are taken last in, first out, so that few stay hot and the rest age out.
+/// The upstream connections of one worker.
 pub struct UpstreamPool {
     shared: Rc<Shared>,
     clock: Arc<dyn Clock>,
@@ -52,6 +51,7 @@ impl UpstreamPool {
             now: Cell::new(clock.now()),
             waiting: Waiting::default(),
             counters: Cell::default(),
+            spare: RefCell::default(),
         });
         Rc::new(Self { shared, clock, lanes: RefCell::default() })
     }
@@ -65,14 +65,13 @@ impl UpstreamPool {
         &self.shared
     }
 
-    /// Drops what has been idle too long, was closed by its upstream or belongs to one that is no longer used, and ends waits
-    /// that took too long.
+    /// Lets go of connections that are of no more use, and ends waits that took too long.
     pub(super) fn sweep(&self) {
         let now = self.clock.now();
         self.shared.now.set(now);
         self.shared.waiting.sweep(now);
         self.lanes.borrow_mut().retain(|_, lane| {
-            lane.idle.borrow_mut().retain(|i| now < i.until && !i.sender.is_closed());
+            lane.sweep(now);
             // A lane in use lives on by its leases, and gives its connections up with them.
             !lane.endpoint.is_retired()
         });
@@ -83,47 +82,19 @@ impl UpstreamPool {
         let lane = self.lane(endpoint);
         endpoint.in_flight.fetch_add(1, Ordering::Relaxed);
         self.shared.count(|c| c.in_use += 1);
-        Ticket { lane, max_idle: limits.max_idle, idle_timeout: limits.idle_timeout }
-    }
-
-    /// A connection for the request of `ticket`: the one that became idle last, else a new one.
-    pub(super) async fn check_out(&self, ticket: Ticket, limits: &Limits) -> Result<Lease, ConnectError> {
-        loop {
-            // Taken out in a statement of its own, so that no borrow lives across the await.
-            let idle = ticket.lane.idle.borrow_mut().pop();
-            let Some(idle) = idle else { break };
-            if idle.since != self.shared.now.get() || !idle.sender.is_ready() {
-                // It may have died unseen. Yielding lets the runtime look at its sockets once and run the driver.
-                tokio::task::yield_now().await;
-            }
-            if idle.sender.is_ready() && !idle.sender.is_closed() {
-                self.shared.count(|c| c.reused += 1);
-                return Ok(Lease { sender: Some(idle.sender), ticket });
-            }
+        Ticket {
+            lane,
+            max_idle: limits.max_idle,
+            idle_timeout: limits.idle_timeout,
+            body_timeout: limits.body_timeout,
         }
-        self.check_out_fresh(ticket, limits).await
-    }
-
-    /// A new connection for the request of `ticket`, whatever is idle.
-    pub(super) async fn check_out_fresh(
-        &self,
-        ticket: Ticket,
-        limits: &Limits,
-    ) -> Result<Lease, ConnectError> {
-        let sender = connect(&ticket.lane.endpoint.address, limits.connect_timeout).await?;
-        self.shared.count(|c| c.opened += 1);
-        Ok(Lease { sender: Some(sender), ticket })
     }
 
     fn lane(&self, endpoint: &Arc<Endpoint>) -> Rc<Lane> {
         if let Some(lane) = self.lanes.borrow().get(&endpoint.id) {
             return Rc::clone(lane);
         }
-        let lane = Rc::new(Lane {
-            endpoint: Arc::clone(endpoint),
-            shared: Rc::clone(&self.shared),
-            idle: RefCell::default(),
-        });
+        let lane = Rc::new(Lane::new(endpoint, &self.shared));
         self.lanes.borrow_mut().insert(endpoint.id, Rc::clone(&lane));
         lane
     }
@@ -142,37 +113,25 @@ pub(super) struct Shared {
     pub(super) now: Cell<Timestamp>,
     pub(super) waiting: Waiting,
     counters: Cell<Counters>,
+    /// Lists of fields that copies of requests were kept in, empty, for the next.
+    pub(super) spare: RefCell<Vec<crate::proxy::retry::Fields>>,
 }
 
 impl Shared {
-    fn count(&self, change: impl FnOnce(&mut Counters)) {
+    pub(super) fn count(&self, change: impl FnOnce(&mut Counters)) {
         let mut counters = self.counters.get();
         change(&mut counters);
         self.counters.set(counters);
     }
 }
 
-/// The idle connections to one upstream, the newest last.
-#[derive(Debug)]
-struct Lane {
-    endpoint: Arc<Endpoint>,
-    shared: Rc<Shared>,
-    idle: RefCell<Vec<Idle>>,
-}
-
-#[derive(Debug)]
-struct Idle {
-    sender: SendRequest<RequestBody>,
-    since: Timestamp,
-    until: Timestamp,
-}
-
 /// A request's place at an upstream; dropped, the request is no longer in flight there.
 #[derive(Debug)]
 pub(super) struct Ticket {
-    lane: Rc<Lane>,
+    pub(super) lane: Rc<Lane>,
     max_idle: usize,
-    idle_timeout: Duration,
+    pub(super) idle_timeout: Duration,
+    body_timeout: Duration,
 }
 
 impl Drop for Ticket {
@@ -182,11 +141,17 @@ impl Drop for Ticket {
     }
 }
 
-/// A connection that carries one request. Dropped without [`Lease::check_in`], the connection goes too.
+/// A connection, or a stream on one, that carries one request. Dropped without [`Lease::check_in`], it goes too.
 #[derive(Debug)]
 pub(super) struct Lease {
-    sender: Option<SendRequest<RequestBody>>,
-    ticket: Ticket,
+    pub(super) carrier: Carrier,
+    pub(super) ticket: Ticket,
+}
+
+#[derive(Debug)]
+pub(super) enum Carrier {
+    Http1(Connection),
+    Http2(Stream),
 }
 
 impl Lease {
@@ -195,21 +160,26 @@ impl Lease {
         &self.ticket.lane.endpoint.address
     }
 
-    /// The sending side; `None` only after check-in.
-    pub(super) fn sender(&mut self) -> Option<&mut SendRequest<RequestBody>> {
-        self.sender.as_mut()
+    /// Longest pause within the response body.
+    pub(super) fn body_timeout(&self) -> Duration {
+        self.ticket.body_timeout
+    }
+
+    /// The task of the connection, if that carries this request alone.
+    pub(super) fn driver(&self) -> Option<AbortHandle> {
+        match &self.carrier {
+            Carrier::Http1(connection) => Some(connection.driver.clone()),
+            Carrier::Http2(_) => None,
+        }
     }
 
     /// The exchange is complete: the connection may carry the next.
-    pub(super) fn check_in(mut self) {
-        let Some(sender) = self.sender.take() else { return };
-        let lane = &self.ticket.lane;
-        let now = lane.shared.now.get();
-        let mut idle = lane.idle.borrow_mut();
-        // Not ready: the request body is still on its way although the response has ended. Such a connection is not reused.
-        let reusable = !sender.is_closed() && sender.is_ready();
-        if reusable && idle.len() < self.ticket.max_idle && !lane.endpoint.is_retired() {
-            idle.push(Idle { sender, since: now, until: now + self.ticket.idle_timeout });
+    pub(super) fn check_in(self) {
+        let Self { carrier, ticket } = self;
+        if let Carrier::Http1(connection) = carrier {
+            let lane = &ticket.lane;
+            let idle_until = lane.shared.now.get() + ticket.idle_timeout;
+            lane.take_back(connection, ticket.max_idle, idle_until);
         }
     }
 }

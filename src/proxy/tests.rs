@@ -6,8 +6,13 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
 
 mod balancing;
+mod health;
+mod http2;
+mod limits;
 mod messages;
+mod retries;
 mod rig;
+mod schemes;
 mod upgrades;
 
 use rig::*;

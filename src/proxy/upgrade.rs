@@ -13,9 +13,9 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::proxy::body::ForwardedBody;
-use crate::proxy::error::ForwardError;
-use crate::proxy::forward::Wait;
+use crate::proxy::error::{ForwardError, out_of_time};
 use crate::proxy::pool::Lease;
+use crate::proxy::waiting::Wait;
 use crate::web::hop_by_hop;
 use crate::web::tunnel::Tunnel;
 
@@ -37,16 +37,16 @@ pub(super) async fn accept(
     // The stream comes out of the connection's task as soon as that has seen the 101 itself.
     let mut switching = pin!(hyper::upgrade::on(&mut response));
     let switched = poll_fn(|cx| match switching.as_mut().poll(cx) {
-        Poll::Ready(switched) => Poll::Ready(Some(switched)),
-        Poll::Pending => wait.poll_expired(cx).map(|()| None),
+        Poll::Ready(switched) => Poll::Ready(Ok(switched)),
+        Poll::Pending => wait.poll_expired(cx).map(Err),
     })
     .await;
     let stream = match switched {
-        Some(Ok(stream)) => stream,
-        Some(Err(source)) => {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(source)) => {
             return Err(ForwardError::Closed { upstream: lease.upstream().clone(), source });
         }
-        None => return Err(ForwardError::ResponseTimeout { upstream: lease.upstream().clone() }),
+        Err(expired) => return Err(out_of_time(lease.upstream(), expired)),
     };
     let (mut parts, body) = response.into_parts();
     hop_by_hop::strip_response(&mut parts.headers);

@@ -1,10 +1,14 @@
 //! What the requests of a worker wait for, with one coarse clock for all of them instead of a timer each.
 
 use std::cell::RefCell;
+use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use tokio::task::AbortHandle;
+
 use crate::base::clock::Timestamp;
+use crate::proxy::pool::Shared;
 
 /// The requests in flight of one worker. Slots are reused, so a request costs no allocation once the list has grown.
 #[derive(Debug, Default)]
@@ -26,85 +30,50 @@ pub(super) struct WaitKey {
     serial: u64,
 }
 
+/// Which limit has passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Expired {
+    /// That of what the request waits for at present.
+    Pause,
+    /// That of the whole request.
+    Whole,
+}
+
 #[derive(Debug)]
 struct Entry {
+    /// 0 in a slot that is free.
     serial: u64,
     since: Timestamp,
     /// Longest wait from `since` on; `None` while something else bounds it.
     limit: Option<Duration>,
+    /// When the whole request is too long.
+    until: Option<Timestamp>,
     waker: Option<Waker>,
-    expired: bool,
+    /// The task of the connection that the response body comes on: ended with the wait, because a body that nobody reads cannot
+    /// be told.
+    driver: Option<AbortHandle>,
+    expired: Option<Expired>,
     /// The request body waits for the client: the upstream is not late.
     paused: bool,
+    /// The response comes already.
+    answered: bool,
 }
 
 impl Waiting {
-    /// Enters a request at `now`, without a limit.
-    pub(super) fn enter(&self, now: Timestamp) -> WaitKey {
-        let slots = &mut *self.slots.borrow_mut();
-        slots.serial += 1;
-        let serial = slots.serial;
-        let entry = Entry { serial, since: now, limit: None, waker: None, expired: false, paused: false };
-        if let Some(slot) = slots.free.pop()
-            && let Some(place) = slots.entries.get_mut(slot)
-        {
-            *place = entry;
-            return WaitKey { slot, serial };
-        }
-        slots.entries.push(entry);
-        WaitKey { slot: slots.entries.len() - 1, serial }
-    }
-
-    /// Ends the wait of `key`; the slot is free from now on.
-    pub(super) fn leave(&self, key: WaitKey) {
-        let slots = &mut *self.slots.borrow_mut();
-        if let Some(entry) = slots.entry(key) {
-            entry.waker = None;
-            entry.serial = 0;
-            slots.free.push(key.slot);
-        }
-    }
-
-    /// From `now` on the request waits for something else, at most for `limit`.
-    pub(super) fn expect(&self, key: WaitKey, now: Timestamp, limit: Duration) {
-        if let Some(entry) = self.slots.borrow_mut().entry(key) {
-            entry.since = now;
-            entry.limit = Some(limit);
-            entry.paused = false;
-        }
-    }
-
-    /// Ready once a sweep found the wait of `key` too long.
-    pub(super) fn poll_expired(&self, key: WaitKey, cx: &Context<'_>) -> Poll<()> {
-        let mut slots = self.slots.borrow_mut();
-        let Some(entry) = slots.entry(key) else { return Poll::Pending };
-        if entry.expired {
-            return Poll::Ready(());
-        }
-        match &mut entry.waker {
-            Some(waker) => waker.clone_from(cx.waker()),
-            none => *none = Some(cx.waker().clone()),
-        }
-        Poll::Pending
-    }
-
-    /// The request body of `key` moved at `now`, or waits for the client (`paused`).
-    pub(super) fn progress(&self, key: WaitKey, now: Timestamp, paused: bool) {
-        if let Some(entry) = self.slots.borrow_mut().entry(key) {
-            entry.since = now;
-            entry.paused = paused;
-        }
-    }
-
-    /// Wakes every request that has waited too long.
+    /// Wakes every request that has waited too long at `now`.
     pub(super) fn sweep(&self, now: Timestamp) {
         for entry in &mut self.slots.borrow_mut().entries {
-            if !entry.paused && entry.limit.is_some_and(|limit| now.since(entry.since) > limit) {
-                // A slot without a waker is free, or its request has not been polled yet.
-                if let Some(waker) = entry.waker.take() {
-                    entry.expired = true;
-                    waker.wake();
-                }
+            let late = !entry.paused && entry.limit.is_some_and(|limit| now.since(entry.since) > limit);
+            let over = entry.until.is_some_and(|until| now >= until);
+            if entry.serial == 0 || entry.expired.is_some() || !(late || over) {
+                continue;
+            }
+            entry.expired = Some(if over { Expired::Whole } else { Expired::Pause });
+            if let Some(driver) = entry.driver.take() {
+                driver.abort();
+            }
+            if let Some(waker) = entry.waker.take() {
+                waker.wake();
             }
         }
     }
@@ -113,5 +82,134 @@ impl Waiting {
 impl Slots {
     fn entry(&mut self, key: WaitKey) -> Option<&mut Entry> {
         self.entries.get_mut(key.slot).filter(|e| e.serial == key.serial)
+    }
+}
+
+/// A request's place among those that wait, from its arrival to the end of its response body.
+#[derive(Debug)]
+pub(super) struct Wait {
+    shared: Rc<Shared>,
+    key: WaitKey,
+}
+
+impl Wait {
+    /// Enters a request that is to be over after `whole`; what it waits for has no limit yet.
+    pub(super) fn enter(shared: &Rc<Shared>, whole: Option<Duration>) -> Self {
+        let now = shared.now.get();
+        let slots = &mut *shared.waiting.slots.borrow_mut();
+        slots.serial += 1;
+        let serial = slots.serial;
+        let entry = Entry {
+            serial,
+            since: now,
+            limit: None,
+            until: whole.map(|whole| now + whole),
+            waker: None,
+            driver: None,
+            expired: None,
+            paused: false,
+            answered: false,
+        };
+        let slot = match slots.free.pop() {
+            Some(slot) => slot,
+            None => slots.entries.len(),
+        };
+        match slots.entries.get_mut(slot) {
+            Some(place) => *place = entry,
+            None => slots.entries.push(entry),
+        }
+        Self { shared: Rc::clone(shared), key: WaitKey { slot, serial } }
+    }
+
+    /// A second hand on the same place, that notes progress only.
+    pub(super) fn progress(&self) -> Progress {
+        Progress { shared: Rc::clone(&self.shared), key: self.key }
+    }
+
+    /// From now on the request waits for something else, at most for `limit`.
+    pub(super) fn expect(&self, limit: Duration) {
+        self.change(|entry, now| {
+            entry.since = now;
+            entry.limit = Some(limit);
+            entry.paused = false;
+        });
+    }
+
+    /// What bounded the wait until now bounds it no more.
+    pub(super) fn expect_nothing(&self) {
+        self.change(|entry, _| entry.limit = None);
+    }
+
+    /// From now on the request waits for its response body, `limit` at a time. `driver` is ended when that has passed.
+    pub(super) fn expect_body(&self, limit: Duration, driver: Option<AbortHandle>) {
+        self.change(|entry, now| {
+            entry.since = now;
+            entry.limit = Some(limit);
+            entry.paused = false;
+            entry.driver = driver;
+            entry.waker = None;
+            entry.answered = true;
+        });
+    }
+
+    /// The response body moved.
+    pub(super) fn moved(&self) {
+        self.change(|entry, now| entry.since = now);
+    }
+
+    /// Which limit has passed, if one has.
+    pub(super) fn expired(&self) -> Option<Expired> {
+        self.shared.waiting.slots.borrow_mut().entry(self.key).and_then(|entry| entry.expired)
+    }
+
+    /// Ready once a sweep found the wait too long.
+    pub(super) fn poll_expired(&self, cx: &Context<'_>) -> Poll<Expired> {
+        let mut slots = self.shared.waiting.slots.borrow_mut();
+        let Some(entry) = slots.entry(self.key) else { return Poll::Pending };
+        if let Some(expired) = entry.expired {
+            return Poll::Ready(expired);
+        }
+        match &mut entry.waker {
+            Some(waker) => waker.clone_from(cx.waker()),
+            none => *none = Some(cx.waker().clone()),
+        }
+        Poll::Pending
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Entry, Timestamp)) {
+        if let Some(entry) = self.shared.waiting.slots.borrow_mut().entry(self.key) {
+            change(entry, self.shared.now.get());
+        }
+    }
+}
+
+impl Drop for Wait {
+    fn drop(&mut self) {
+        let slots = &mut *self.shared.waiting.slots.borrow_mut();
+        if let Some(entry) = slots.entry(self.key) {
+            entry.serial = 0;
+            entry.waker = None;
+            entry.driver = None;
+            slots.free.push(self.key.slot);
+        }
+    }
+}
+
+/// Notes the progress of a request body, also when its wait is over.
+#[derive(Debug)]
+pub(super) struct Progress {
+    shared: Rc<Shared>,
+    key: WaitKey,
+}
+
+impl Progress {
+    /// The request body moved, or waits for the client (`paused`). While the response comes already, it has no say.
+    pub(super) fn note(&self, paused: bool) {
+        if let Some(entry) = self.shared.waiting.slots.borrow_mut().entry(self.key)
+            && !entry.answered
+        {
+            entry.since = self.shared.now.get();
+            entry.paused = paused;
+        }
     }
 }

@@ -2,15 +2,19 @@
 
 use std::cell::Cell;
 use std::convert::Infallible;
+use std::fmt;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use http::HeaderName;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use crate::web::head_watch::HeadWatch;
+use crate::web::trailers;
 
 /// The body of a synthetic response: empty, or one piece known in full.
 #[derive(Debug, Default)]
@@ -81,12 +85,16 @@ impl Progress {
 }
 
 /// A request body on its way in. Over HTTP/1 it tells the connection's [`HeadWatch`] when it has ended, because the next byte on
-/// the wire then starts another request. Request trailers are dropped here: an identity header is never accepted as one (P14).
-#[derive(Debug)]
+/// the wire then starts another request. Request trailers are dropped here unless [`InboundBody::allow_trailers`] lets them pass:
+/// an identity header is never accepted as one (P14).
 pub struct InboundBody {
     incoming: Incoming,
     watched: Watched,
+    trailers: Option<TrailerFilter>,
 }
+
+/// Which names may stand in a trailer, beside what [`trailers::keep_permitted`] never lets pass.
+pub type TrailerFilter = Arc<dyn Fn(&HeaderName) -> bool + Send + Sync>;
 
 #[derive(Debug)]
 enum Watched {
@@ -99,12 +107,18 @@ impl InboundBody {
     /// The body of an HTTP/1 request on the connection that `watch` follows.
     pub fn new(incoming: Incoming, watch: Option<Rc<HeadWatch>>) -> Self {
         let watch = watch.filter(|_| !incoming.is_end_stream());
-        Self { incoming, watched: watch.map_or(Watched::No, Watched::Http1) }
+        Self { incoming, watched: watch.map_or(Watched::No, Watched::Http1), trailers: None }
     }
 
     /// The body of an HTTP/2 stream.
     pub fn of_stream(incoming: Incoming, progress: Rc<Progress>) -> Self {
-        Self { incoming, watched: Watched::Http2(progress) }
+        Self { incoming, watched: Watched::Http2(progress), trailers: None }
+    }
+
+    /// Lets the trailers pass whose names `permitted` takes. Over HTTP/1.1 an upstream gets those of them that the request's
+    /// `Trailer` field names (RFC 9110 section 6.6.2), so that field must be left in the request.
+    pub fn allow_trailers(&mut self, permitted: TrailerFilter) {
+        self.trailers = Some(permitted);
     }
 }
 
@@ -122,7 +136,14 @@ impl Body for InboundBody {
                 if polled.is_pending() { progress.stand() } else { progress.step() }
             }
             match polled {
-                Poll::Ready(Some(Ok(frame))) if frame.is_trailers() => {}
+                Poll::Ready(Some(Ok(mut frame))) if frame.is_trailers() => {
+                    if let (Some(permitted), Some(fields)) = (&self.trailers, frame.trailers_mut()) {
+                        trailers::keep_permitted(fields, |name| permitted(name));
+                        if !fields.is_empty() {
+                            return Poll::Ready(Some(Ok(frame)));
+                        }
+                    }
+                }
                 Poll::Ready(None) => {
                     if let Watched::Http1(watch) = std::mem::replace(&mut self.watched, Watched::No) {
                         watch.body_ended();
@@ -141,6 +162,12 @@ impl Body for InboundBody {
 
     fn size_hint(&self) -> SizeHint {
         self.incoming.size_hint()
+    }
+}
+
+impl fmt::Debug for InboundBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("InboundBody").field("incoming", &self.incoming).finish_non_exhaustive()
     }
 }
 

@@ -11,6 +11,7 @@ pub mod path;
 pub mod return_to;
 pub mod route;
 pub mod trace_context;
+pub mod trailers;
 pub mod tunnel;
 pub mod upgrade;
 pub mod via;

@@ -1,6 +1,6 @@
 //! Keys of the smaller sections: management, logs, connections to upstreams.
 
-use super::{ADDRESS, FILE, Kind, Said, Section, Value, days, hours, key, millis, minutes};
+use super::{ADDRESS, FILE, Kind, Said, Section, Value, key};
 
 pub(super) const MANAGEMENT: Section = Section {
     title: "[management]",
@@ -57,41 +57,5 @@ pub(super) const AUDIT_LOG: Section = Section {
         Value(r#""off""#),
         "where lines about sessions go, one JSON object each: [sessions.md](sessions.md#events)",
     )],
-    notes: "",
-};
-
-pub(super) const PROXY: Section = Section {
-    title: "[proxy]",
-    about: "Connections to upstreams.",
-    examples: &[r#"[proxy]
-connect_timeout = "2s"
-response_timeout = "5m"
-"#],
-    keys: &[
-        key(
-            "proxy.connect_timeout",
-            Kind::Duration(millis(100), minutes(5)),
-            Value(r#""5s""#),
-            "time to connect to an upstream",
-        ),
-        key(
-            "proxy.response_timeout",
-            Kind::Duration(millis(100), days(1)),
-            Value(r#""60s""#),
-            "from the request sent to the first byte of the response",
-        ),
-        key(
-            "proxy.max_idle",
-            Kind::Integer(0, 65536),
-            Value("64"),
-            "idle connections kept per worker and upstream",
-        ),
-        key(
-            "proxy.idle_timeout",
-            Kind::Duration(millis(100), hours(1)),
-            Value(r#""30s""#),
-            "how long an idle connection is kept",
-        ),
-    ],
     notes: "",
 };

@@ -15,7 +15,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::mpsc;
@@ -48,6 +48,7 @@ fn permit() -> Permit {
 pub(super) struct Front {
     address: SocketAddr,
     pub(super) pool: Rc<UpstreamPool>,
+    group: Group,
     pub(super) clock: ManualClock,
     /// What each forwarding came to: a status, or the code of an error.
     pub(super) outcomes: mpsc::UnboundedReceiver<String>,
@@ -60,10 +61,14 @@ impl Front {
     }
 
     pub(super) async fn of(settings: GroupSettings) -> Self {
+        Self::over(&Upstreams::default(), settings).await
+    }
+
+    /// Over upstreams that others know too.
+    pub(super) async fn over(upstreams: &Upstreams, settings: GroupSettings) -> Self {
         let clock = ManualClock::new(Timestamp::from_secs(1_000));
         let pool = UpstreamPool::unswept(Arc::new(clock.clone()));
-        let upstreams = Arc::new(Upstreams::default());
-        let group = Rc::new(upstreams.group(&settings));
+        let group = Rc::new(RefCell::new(Some(Rc::new(upstreams.group(&settings)))));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (report, outcomes) = mpsc::unbounded_channel();
@@ -74,7 +79,7 @@ impl Front {
                 tokio::task::spawn_local(serve(stream, served.clone()));
             }
         });
-        Self { address, pool, clock, outcomes }
+        Self { address, pool, group, clock, outcomes }
     }
 
     pub(super) async fn client(&self) -> TcpStream {
@@ -95,13 +100,20 @@ impl Front {
         self.outcomes.recv().await.unwrap()
     }
 
+    /// Lets go of the group, as a reload without its route does, and looks at the connections.
+    pub(super) fn leave(&self) {
+        self.group.borrow_mut().take();
+        self.pool.sweep();
+    }
+
     pub(super) fn pass_time(&self, span: Duration) {
         self.clock.advance(span);
         self.pool.sweep();
     }
 }
 
-type Served = (Rc<UpstreamPool>, Rc<UpstreamGroup>, mpsc::UnboundedSender<String>);
+type Group = Rc<RefCell<Option<Rc<UpstreamGroup>>>>;
+type Served = (Rc<UpstreamPool>, Group, mpsc::UnboundedSender<String>);
 
 async fn serve(stream: TcpStream, served: Served) {
     let tunnel: Rc<RefCell<Option<Tunnel>>> = Rc::default();
@@ -109,13 +121,22 @@ async fn serve(stream: TcpStream, served: Served) {
     let service = service_fn(move |request: Request<Incoming>| {
         let ((pool, group, report), opened) = (served.clone(), opened.clone());
         async move {
-            let mut request = request.map(|body| InboundBody::new(body, None));
+            let mut request = request.map(|body| {
+                let mut body = InboundBody::new(body, None);
+                body.allow_trailers(Arc::new(|name| name != "remote-user"));
+                body
+            });
+            let trailer = request.headers().get("trailer").cloned();
             let upgrade = request.headers().get("upgrade").cloned();
             hop_by_hop::strip_request(request.headers_mut());
             if let Some(protocol) = upgrade {
                 request.headers_mut().insert("upgrade", protocol);
                 request.headers_mut().insert("connection", "upgrade".parse().unwrap());
             }
+            if let Some(names) = trailer {
+                request.headers_mut().insert("trailer", names);
+            }
+            let group = group.borrow().clone().expect("no request comes once the group is gone");
             let answer = match forward(&pool, permit(), &group, request).await {
                 Ok(mut response) => {
                     let _ = report.send(response.status().as_str().to_owned());
@@ -154,8 +175,34 @@ pub(super) async fn upstream() -> (TcpListener, SocketAddr) {
     (listener, address)
 }
 
+/// Answers every request on every connection with `answer`.
+pub(super) fn answering(listener: TcpListener, answer: &'static str) {
+    tokio::task::spawn_local(async move {
+        while let Ok((mut up, _)) = listener.accept().await {
+            tokio::task::spawn_local(async move {
+                while read_head(&mut up).await {
+                    write(&mut up, answer).await;
+                }
+            });
+        }
+    });
+}
+
+/// Reads a request head; false when the connection ended instead.
+pub(super) async fn read_head(stream: &mut (impl AsyncRead + Unpin)) -> bool {
+    let mut seen = Vec::new();
+    while !seen.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        match stream.read(&mut byte).await {
+            Ok(1) => seen.extend_from_slice(&byte),
+            _ => return false,
+        }
+    }
+    true
+}
+
 /// Reads until what came ends with `end`.
-pub(super) async fn read_to(stream: &mut TcpStream, end: &str) -> String {
+pub(super) async fn read_to(stream: &mut (impl AsyncRead + Unpin), end: &str) -> String {
     let mut seen = Vec::new();
     while !seen.ends_with(end.as_bytes()) {
         let mut byte = [0];
@@ -166,12 +213,12 @@ pub(super) async fn read_to(stream: &mut TcpStream, end: &str) -> String {
     String::from_utf8(seen).unwrap()
 }
 
-pub(super) async fn write(stream: &mut TcpStream, text: &str) {
+pub(super) async fn write(stream: &mut (impl AsyncWrite + Unpin), text: &str) {
     stream.write_all(text.as_bytes()).await.unwrap();
 }
 
 /// Waits until the other end has closed, in whatever way.
-pub(super) async fn closed(stream: &mut TcpStream) {
+pub(super) async fn closed(stream: &mut (impl AsyncRead + Unpin)) {
     let mut rest = Vec::new();
     let _ = stream.read_to_end(&mut rest).await;
 }

@@ -1,0 +1,93 @@
+//! What the control thread does for upstreams: it asks whether they are well, and looks their names up again.
+
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use tokio::net::lookup_host;
+use tokio::task::JoinSet;
+
+use crate::proxy::balance;
+use crate::proxy::endpoint::Endpoint;
+use crate::proxy::health::Health;
+use crate::proxy::registry::Upstreams;
+
+/// How often a name is looked up again. getaddrinfo, which follows the machine's own configuration, tells no TTL.
+const LOOKUP_PERIOD: Duration = Duration::from_secs(30);
+
+/// Watches `upstreams`, those that a reload brings included, until it is dropped. Call it on the control thread's local tasks.
+pub async fn watch(upstreams: Arc<Upstreams>) {
+    let mut tasks = JoinSet::new();
+    let (mut asked, mut looked_up) = (HashSet::new(), HashSet::new());
+    loop {
+        let checks = upstreams.checks();
+        let key = |check: &Arc<Health>| (check.endpoint().id, check.settings.clone());
+        asked.retain(|known| checks.iter().any(|check| key(check) == *known));
+        for check in checks {
+            if asked.insert(key(&check)) {
+                tasks.spawn_local(ask_regularly(Arc::downgrade(&check)));
+            }
+        }
+        let named: Vec<_> =
+            upstreams.endpoints().into_iter().filter(|e| e.address.dns_name().is_some()).collect();
+        looked_up.retain(|known| named.iter().any(|endpoint| endpoint.id == *known));
+        for endpoint in named {
+            if looked_up.insert(endpoint.id) {
+                tasks.spawn_local(look_up_regularly(Arc::downgrade(&endpoint)));
+            }
+        }
+        upstreams.changed.notified().await;
+        while tasks.try_join_next().is_some() {}
+    }
+}
+
+async fn ask_regularly(check: Weak<Health>) {
+    let mut round = 0u64;
+    while let Some(check) = check.upgrade() {
+        let answer = check.ask().await;
+        check.note(answer);
+        let interval = check.settings.interval;
+        // A tenth more or less, so that many checks do not fall together.
+        let spread = balance::hash(&[check.endpoint().id.to_be_bytes(), round.to_be_bytes()].concat()) % 200;
+        round += 1;
+        drop(check);
+        let pause = interval.mul_f64(0.9 + spread as f64 / 1000.0);
+        tokio::time::sleep(pause).await;
+    }
+}
+
+/// Publishes what the name stood for in the last two answers: one that tells a part of a large set each time must not make the
+/// connections to the other parts go.
+async fn look_up_regularly(endpoint: Weak<Endpoint>) {
+    let mut before: Option<Vec<SocketAddr>> = None;
+    while let Some(known) = endpoint.upgrade().filter(|endpoint| !endpoint.is_retired()) {
+        let name = known.address.dns_name().map(|(host, port)| (host.to_owned(), port));
+        drop(known);
+        let Some((host, port)) = name else { return };
+        match lookup_host((host.as_str(), port)).await {
+            Ok(found) => {
+                let mut found: Vec<SocketAddr> = found.collect();
+                found.sort_unstable();
+                let known = before.replace(found.clone());
+                if let Some(endpoint) = endpoint.upgrade() {
+                    publish(&endpoint, found, known);
+                }
+            }
+            // Old addresses that work are better than none.
+            Err(error) => tracing::debug!(host, %error, "cannot look an upstream's name up again"),
+        }
+        tokio::time::sleep(LOOKUP_PERIOD).await;
+    }
+}
+
+pub(super) fn publish(endpoint: &Endpoint, found: Vec<SocketAddr>, before: Option<Vec<SocketAddr>>) {
+    let mut addresses = found;
+    addresses.extend(before.into_iter().flatten());
+    addresses.sort_unstable();
+    addresses.dedup();
+    let same = endpoint.addresses.load().as_ref().is_some_and(|known| **known == addresses);
+    if !same && !addresses.is_empty() {
+        endpoint.moved_to(addresses);
+    }
+}

@@ -1,0 +1,86 @@
+//! Trailer fields (RFC 9110 section 6.5): what may never stand behind a body, whoever sends it.
+
+use http::header::{HeaderMap, HeaderName};
+
+/// Keeps the trailers that may be ones and that `permitted` lets pass: never a field that frames or routes a message, holds for
+/// one connection, authenticates, sets a cookie, or says how the body is to be read (RFC 9110 section 6.5.1).
+pub fn keep_permitted(trailers: &mut HeaderMap, permitted: impl Fn(&HeaderName) -> bool) {
+    let refused = |name: &&HeaderName| is_forbidden(name.as_str()) || !permitted(name);
+    let refused: Vec<HeaderName> = trailers.keys().filter(refused).cloned().collect();
+    for name in refused {
+        trailers.remove(name);
+    }
+}
+
+fn is_forbidden(name: &str) -> bool {
+    const FAMILIES: [&str; 7] =
+        ["content-", "proxy-", "x-forwarded-", "if-", "access-control-", "sec-", "x-fluidgate-"];
+    matches!(
+        name,
+        "age"
+            | "authorization"
+            | "cache-control"
+            | "connection"
+            | "cookie"
+            | "cookie2"
+            | "date"
+            | "expect"
+            | "expires"
+            | "forwarded"
+            | "host"
+            | "http2-settings"
+            | "keep-alive"
+            | "location"
+            | "max-forwards"
+            | "origin"
+            | "pragma"
+            | "proxy"
+            | "range"
+            | "referer"
+            | "retry-after"
+            | "set-cookie"
+            | "set-cookie2"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+            | "vary"
+            | "via"
+            | "warning"
+            | "www-authenticate"
+            | "x-real-ip"
+    ) || FAMILIES.iter().any(|family| name.starts_with(family))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_frames_routes_or_authenticates_is_never_a_trailer() {
+        let lines = [
+            "grpc-status",
+            "server-timing",
+            "etag",
+            "x-checksum",
+            "content-length",
+            "transfer-encoding",
+            "host",
+            "connection",
+            "authorization",
+            "cookie",
+            "set-cookie",
+            "x-forwarded-for",
+            "te",
+            "proxy-anything",
+            "sec-fetch-site",
+            "remote-user",
+        ];
+        let mut trailers: HeaderMap =
+            lines.iter().map(|name| (HeaderName::from_static(name), "1".parse().unwrap())).collect();
+        keep_permitted(&mut trailers, |name| *name != "remote-user");
+        let mut left: Vec<_> = trailers.keys().map(HeaderName::as_str).collect();
+        left.sort_unstable();
+        assert_eq!(left, ["etag", "grpc-status", "server-timing", "x-checksum"]);
+    }
+}
