@@ -49,7 +49,8 @@ fn the_id_of_a_trusted_proxy_is_kept_and_an_odd_one_is_not() {
         assert_ne!(ask(odd), odd);
     }
     let log = gateway.stop_and_read("access.log");
-    assert!(log.lines().next().unwrap().contains(r#""request_id":"7b1d2c9e-3a5f""#), "{log}");
+    // Each worker hands its lines over when it does.
+    assert!(log.lines().any(|line| line.contains(r#""request_id":"7b1d2c9e-3a5f""#)), "{log}");
 }
 
 #[test]
