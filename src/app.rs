@@ -17,6 +17,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
@@ -145,11 +146,14 @@ impl Running {
     }
 }
 
-/// Starts the gateway of `config`. It listens when this returns.
+/// Starts the gateway of `config`. It listens when this returns. A SIGHUP is a reload from before it listens.
 ///
 /// # Errors
 /// See [`AppError`].
 pub fn start(config: &Config, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> Result<Running, AppError> {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(AppError::Control)?;
+    let hangups = reload::hangups(config, &runtime);
     let listeners = server::bind(&config.server.listen)?;
     let certificates =
         config.server.tls.as_ref().map(|tls| Certificates::load(tls, clock.now())).transpose()?;
@@ -186,8 +190,15 @@ pub fn start(config: &Config, clock: Arc<dyn Clock>, random: Arc<dyn Random>) ->
     let snapshot = Arc::new(ArcSwap::from_pointee(Gateway::build(&config.gateway, secret, parts.clone())?));
     let process = Arc::new(ProcessNumbers::new(clock.now()));
     let tls = certificates.as_ref().map(|certificates| certificates.tls().clone());
-    let reloader =
-        Reloader::new(config.clone(), parts, snapshot.clone(), users_seen, certificates, process.clone());
+    let reloader = Reloader::new(
+        config.clone(),
+        parts,
+        snapshot.clone(),
+        users_seen,
+        certificates,
+        process.clone(),
+        hangups,
+    );
     let mut sources: Vec<Arc<dyn Source>> =
         vec![process, Arc::new(listeners.counts()), requests.clone(), sessions.clone(), login];
     sources.extend(tls.clone().map(|tls| tls as Arc<dyn Source>));
@@ -227,7 +238,7 @@ pub fn start(config: &Config, clock: Arc<dyn Clock>, random: Arc<dyn Random>) ->
     };
     let thread = std::thread::Builder::new()
         .name("control".into())
-        .spawn(move || control.run(stopped))
+        .spawn(move || control.run(&runtime, stopped))
         .map_err(AppError::Control)?;
     Ok(Running { addresses, management: management_address, stop: Some(stop), reloads, control: thread })
 }
@@ -284,14 +295,8 @@ struct Control {
 }
 
 impl Control {
-    fn run(self, stopped: oneshot::Receiver<()>) -> Ended {
-        match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-            Ok(runtime) => tokio::task::LocalSet::new().block_on(&runtime, self.control(stopped)),
-            Err(error) => {
-                tracing::error!(%error, "cannot start the control runtime");
-                Ended::Cut
-            }
-        }
+    fn run(self, runtime: &Runtime, stopped: oneshot::Receiver<()>) -> Ended {
+        tokio::task::LocalSet::new().block_on(runtime, self.control(stopped))
     }
 
     async fn control(self, stopped: oneshot::Receiver<()>) -> Ended {

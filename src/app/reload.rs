@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::oneshot;
@@ -62,6 +63,14 @@ pub(super) struct Reloader {
     /// Users who expired up to here have lost their sessions.
     refreshed_at: Timestamp,
     process: Arc<ProcessNumbers>,
+    /// `None` without a configuration file: a SIGHUP then keeps its ordinary meaning, that the terminal is gone.
+    hangups: Option<Signal>,
+}
+
+/// From here on a SIGHUP is a reload and does not end the process. One that comes before the reloader runs is kept for it.
+pub(super) fn hangups(config: &Config, runtime: &Runtime) -> Option<Signal> {
+    let _entered = runtime.enter();
+    config.source.as_ref().and_then(|_| signal(SignalKind::hangup()).ok())
 }
 
 impl Reloader {
@@ -73,17 +82,16 @@ impl Reloader {
         users_seen: Option<FileMark>,
         certificates: Option<Certificates>,
         process: Arc<ProcessNumbers>,
+        hangups: Option<Signal>,
     ) -> Self {
         let refreshed_at = parts.clock.now();
-        Self { config, parts, snapshot, users_seen, certificates, refreshed_at, process }
+        Self { config, parts, snapshot, users_seen, certificates, refreshed_at, process, hangups }
     }
 
     /// Reloads on SIGHUP, when `asked` (the answer says whether everything could be used), and when the user file or a certificate
     /// has changed.
-    /// Without a configuration file a SIGHUP keeps its ordinary meaning: the terminal is gone.
     pub(super) async fn run(mut self, mut asked: UnboundedReceiver<oneshot::Sender<bool>>) {
-        let source = self.config.source.is_some();
-        let mut hangups = source.then(|| signal(SignalKind::hangup())).and_then(Result::ok);
+        let mut hangups = self.hangups.take();
         let mut polls = tokio::time::interval(USERS_POLL);
         polls.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {

@@ -93,6 +93,10 @@ pub enum LoadError {
 pub fn load(path: &Path) -> Result<Loaded, LoadError> {
     let unreadable = |reason: String| LoadError::Unreadable { path: path.to_owned(), reason };
     let mut bytes = Vec::new();
+    // Before opening: opening a pipe would wait for somebody to write into it, and a reload with it.
+    if !fs::metadata(path).map_err(|e| unreadable(e.to_string()))?.is_file() {
+        return Err(unreadable("not a regular file; the configuration is read again at each reload".into()));
+    }
     let file = fs::File::open(path).map_err(|e| unreadable(e.to_string()))?;
     file.take(LARGEST_FILE + 1).read_to_end(&mut bytes).map_err(|e| unreadable(e.to_string()))?;
     if bytes.len() as u64 > LARGEST_FILE {

@@ -444,6 +444,26 @@ fn a_file_is_read_with_paths_beside_it() {
 }
 
 #[test]
+fn a_pipe_or_a_folder_in_the_place_of_a_file_is_refused_and_nobody_waits_for_it() {
+    let folder = folder();
+    let pipe = |name: &str| {
+        let path = folder.path().join(name);
+        let _ = fs::remove_file(&path);
+        rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR, 0)
+            .unwrap();
+        path
+    };
+    let error = load(&pipe("gateway.toml")).unwrap_err().to_string();
+    assert!(error.contains("gateway.toml: not a regular file"), "{error}");
+    assert!(load(folder.path()).unwrap_err().to_string().contains("not a regular file"));
+    fs::remove_file(folder.path().join("gateway.toml")).unwrap();
+    write(folder.path(), "gateway.toml", with(ROUTE).as_bytes(), 0o644);
+    let secret = pipe("secret.key");
+    let error = load(&folder.path().join("gateway.toml")).unwrap_err().to_string();
+    assert!(error.contains(&format!("{} is not a secret file", secret.display())), "{error}");
+}
+
+#[test]
 fn the_fuzzing_seeds_do_not_panic() {
     let mut count = 0;
     for entry in fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/seeds/config")).unwrap() {

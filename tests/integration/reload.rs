@@ -256,3 +256,43 @@ fn a_hangup_signal_reloads() {
         std::thread::yield_now();
     }
 }
+
+#[test]
+fn a_hangup_signal_right_after_the_start_does_not_end_the_program() {
+    let upstream = TestUpstream::start();
+    let gateway = TestGateway::protecting(&upstream);
+    let socket = gateway.file("early.sock");
+    gateway.change_config(|text| {
+        text.replace(
+            "listen = [\"127.0.0.1:0\"]\nworkers",
+            &format!("listen = [\"unix:{}\"]\nworkers", socket.display()),
+        )
+    });
+    let file = gateway.file("gateway.toml");
+    let folder = gateway.folder();
+    gateway.stop();
+    let mut program = std::process::Command::new(env!("CARGO_BIN_EXE_fluidgate"));
+    program
+        .args(["run", "--config"])
+        .arg(&file)
+        .stderr(fs::File::create(folder.path().join("early.log")).unwrap());
+    let mut child = program.spawn().unwrap();
+    let pid = rustix::process::Pid::from_child(&child);
+    // The listener is the first thing that anybody can see of the program; the store opens after it.
+    let deadline = Instant::now() + PATIENCE;
+    while !socket.exists() {
+        assert!(Instant::now() < deadline && child.try_wait().unwrap().is_none(), "it listens");
+        std::thread::yield_now();
+    }
+    rustix::process::kill_process(pid, rustix::process::Signal::HUP).unwrap();
+    let reloaded = || {
+        fs::read_to_string(folder.path().join("early.log")).unwrap().contains("the configuration is reloaded")
+    };
+    while !reloaded() {
+        assert!(Instant::now() < deadline, "the signal of the start is not lost");
+        assert!(child.try_wait().unwrap().is_none(), "it was ended by the signal");
+        std::thread::yield_now();
+    }
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    assert!(child.wait().unwrap().success());
+}

@@ -225,6 +225,11 @@ fn parse(path: &Path, text: &str) -> Result<UserDirectory, EditError> {
 }
 
 fn text_of(path: &Path, absent_is_empty: bool) -> Result<String, EditError> {
+    // Opening a pipe would wait for somebody to write into it.
+    if std::fs::metadata(path).is_ok_and(|found| !found.is_file()) {
+        let source = std::io::Error::other("not a regular file");
+        return Err(EditError::Io { path: path.to_owned(), source });
+    }
     match std::fs::read_to_string(path) {
         Err(error) if absent_is_empty && error.kind() == ErrorKind::NotFound => Ok(String::new()),
         other => other.map_err(|source| EditError::Io { path: path.to_owned(), source }),

@@ -132,6 +132,16 @@ fn editors_at_the_same_time_wait_for_each_other() {
 }
 
 #[test]
+fn a_pipe_in_the_place_of_the_file_is_refused_and_nobody_waits_for_it() {
+    let (_dir, path) = place();
+    rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR, 0)
+        .unwrap();
+    for error in [file::read(&path).map(drop).unwrap_err(), add(&path, "ada").map(drop).unwrap_err()] {
+        assert!(error.to_string().contains("not a regular file"), "{error}");
+    }
+}
+
+#[test]
 fn a_link_to_the_file_stays_a_link() {
     let (dir, path) = place();
     add(&path, "ada").unwrap();
