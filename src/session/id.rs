@@ -76,6 +76,12 @@ impl StoredId {
         &self.0
     }
 
+    /// The first eight bytes as a number: uniform, and nobody can choose them without a valid MAC.
+    pub(crate) fn start(&self) -> u64 {
+        let [a, b, c, d, e, f, g, h, ..] = self.0;
+        u64::from_le_bytes([a, b, c, d, e, f, g, h])
+    }
+
     /// Reads what [`fmt::Display`] prints: 64 lower-case hexadecimal digits. For the commands that name a session.
     pub fn parse(text: &str) -> Option<Self> {
         let mut bytes = [0; 32];
@@ -90,8 +96,7 @@ impl StoredId {
 impl Hash for StoredId {
     /// The bytes already are a uniform hash that nobody can choose without a valid MAC: eight of them are enough.
     fn hash<H: Hasher>(&self, state: &mut H) {
-        let [a, b, c, d, e, f, g, h, ..] = self.0;
-        state.write_u64(u64::from_le_bytes([a, b, c, d, e, f, g, h]));
+        state.write_u64(self.start());
     }
 }
 

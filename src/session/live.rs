@@ -20,12 +20,13 @@ pub struct LiveSession {
     account: Arc<Account>,
     created_at: Timestamp,
     absolute_at: Timestamp,
-    credential: [u8; 16],
     last_seen_at: AtomicU64,
     /// When the last activity went to the writer, in seconds since creation.
     touched_after: AtomicU32,
     /// 0 while live, else an [`EndReason`].
     ended: AtomicU8,
+    /// Which of the account's credentials proved it.
+    credential: u8,
     /// The connection over which a shared store vouched for it; unused with a store of our own.
     verified: AtomicU16,
 }
@@ -33,12 +34,13 @@ pub struct LiveSession {
 impl LiveSession {
     /// The session of `record`, which belongs to `account`.
     pub(crate) fn new(id: StoredId, record: &Record, account: Arc<Account>) -> Self {
+        let credential = account.intern(&record.credential);
         Self {
             id,
             account,
             created_at: record.created_at,
             absolute_at: record.absolute_at,
-            credential: record.credential,
+            credential,
             last_seen_at: AtomicU64::new(record.last_seen_at.as_millis()),
             touched_after: AtomicU32::new(seconds(record.last_seen_at.since(record.created_at))),
             ended: AtomicU8::new(0),
@@ -101,10 +103,6 @@ impl LiveSession {
         &self.account
     }
 
-    pub(crate) fn credential(&self) -> &[u8; 16] {
-        &self.credential
-    }
-
     pub(crate) fn judge(&self, now: Timestamp) -> Judgement {
         self.moments().judge(self.idle_timeout(), now)
     }
@@ -147,6 +145,13 @@ impl LiveSession {
     }
 }
 
+#[cfg(test)]
+impl PartialEq for LiveSession {
+    fn eq(&self, other: &Self) -> bool {
+        self.id == other.id
+    }
+}
+
 impl fmt::Debug for LiveSession {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LiveSession")
@@ -169,6 +174,8 @@ pub(crate) struct Account {
 #[derive(Default)]
 struct Sessions {
     live: Vec<Arc<LiveSession>>,
+    /// What proved them: as a rule one for all, because another password ends the sessions of the last one.
+    credentials: Vec<[u8; 16]>,
     /// The account has left the table; whoever still holds it must ask the table for the new one.
     retired: bool,
 }
@@ -212,11 +219,37 @@ impl Account {
         }
     }
 
+    /// The number of `credential` here; [`NO_CREDENTIAL`] when there are too many at once. Whoever makes sessions of one account
+    /// makes them one after the other.
+    fn intern(&self, credential: &[u8; 16]) -> u8 {
+        let mut sessions = self.lock();
+        let Sessions { live, credentials, .. } = &mut *sessions;
+        let in_use = |number: usize| live.iter().any(|session| usize::from(session.credential) == number);
+        let number = match credentials.iter().position(|known| known == credential) {
+            Some(known) => known,
+            None if credentials.len() < usize::from(NO_CREDENTIAL) => credentials.len(),
+            // The first that no session goes by any more.
+            None => (0..credentials.len()).find(|number| !in_use(*number)).unwrap_or(usize::MAX),
+        };
+        if number == credentials.len() {
+            credentials.push(*credential);
+        } else if let Some(slot) = credentials.get_mut(number) {
+            *slot = *credential;
+        }
+        u8::try_from(number).unwrap_or(NO_CREDENTIAL)
+    }
+
+    /// The sessions that another credential than `credential` proved, oldest first; without one, all of them.
+    pub(crate) fn sessions_of_others(&self, credential: Option<&[u8; 16]>) -> Vec<Arc<LiveSession>> {
+        let sessions = self.lock();
+        let kept = sessions.credentials.iter().position(|known| Some(known) == credential);
+        let others = sessions.live.iter().filter(|session| Some(usize::from(session.credential)) != kept);
+        oldest_first(others.cloned().collect())
+    }
+
     /// The sessions at this moment, oldest first.
     pub(crate) fn sessions(&self) -> Vec<Arc<LiveSession>> {
-        let mut live = self.lock().live.clone();
-        live.sort_by_key(|session| (session.created_at, session.id));
-        live
+        oldest_first(self.lock().live.clone())
     }
 
     /// Retires the account if it has no sessions; true when it did.
@@ -242,6 +275,71 @@ impl Account {
     }
 }
 
+/// The number of a credential that could not be kept. It is equal to none, so its session ends when the user is next looked at.
+const NO_CREDENTIAL: u8 = u8::MAX;
+
+fn oldest_first(mut sessions: Vec<Arc<LiveSession>>) -> Vec<Arc<LiveSession>> {
+    sessions.sort_by_key(|session| (session.created_at, session.id));
+    sessions
+}
+
 fn seconds(span: Duration) -> u32 {
     u32::try_from(span.as_secs()).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::identity::LoginMethod;
+    use crate::session::record::Origin;
+
+    fn record(credential: [u8; 16]) -> Record {
+        let (created_at, absolute_at) = (Timestamp::from_secs(1), Timestamp::from_secs(100));
+        let (user, method, origin) = ("ada".into(), LoginMethod::Password, Origin::default());
+        Record { user, method, credential, created_at, last_seen_at: created_at, absolute_at, origin }
+    }
+
+    fn session(account: &Arc<Account>, n: u16) -> Arc<LiveSession> {
+        let (mut id, mut credential) = ([0; 32], [0; 16]);
+        id[..2].copy_from_slice(&n.to_le_bytes());
+        credential[..2].copy_from_slice(&n.to_le_bytes());
+        let record = record(credential);
+        let session = Arc::new(LiveSession::new(StoredId::from_bytes(id), &record, Arc::clone(account)));
+        assert!(account.add(&session));
+        session
+    }
+
+    fn credential(n: u16) -> [u8; 16] {
+        let mut bytes = [0; 16];
+        bytes[..2].copy_from_slice(&n.to_le_bytes());
+        bytes
+    }
+
+    #[test]
+    fn a_session_is_small() {
+        // With the two counts of its Arc and the allocator's word it fills 96 bytes.
+        assert!(size_of::<LiveSession>() + 16 <= 88, "{} bytes", size_of::<LiveSession>());
+    }
+
+    #[test]
+    fn any_number_of_credentials_one_after_the_other_are_told_apart() {
+        let account = Arc::new(Account::new("ada", None, Duration::from_secs(10)));
+        for n in 0..1000 {
+            let (old, new) = (session(&account, n), session(&account, n + 1));
+            assert_eq!(account.sessions_of_others(Some(&credential(n + 1))), [Arc::clone(&old)]);
+            assert_eq!(account.sessions_of_others(Some(&credential(9999))).len(), 2);
+            account.remove(old.id_ref());
+            account.remove(new.id_ref());
+        }
+        assert!(account.lock().credentials.len() <= usize::from(NO_CREDENTIAL));
+    }
+
+    #[test]
+    fn a_session_whose_credential_could_not_be_kept_counts_as_proved_by_another_one() {
+        let account = Arc::new(Account::new("ada", None, Duration::from_secs(10)));
+        let sessions: Vec<_> = (0..300).map(|n| session(&account, n)).collect();
+        assert_eq!(account.sessions_of_others(Some(&credential(7))).len(), 299);
+        assert_eq!(account.sessions_of_others(Some(&credential(299))).len(), 300);
+        assert_eq!(account.sessions_of_others(None).len(), sessions.len());
+    }
 }

@@ -3,31 +3,31 @@
 //!
 //! Three views of the same sessions: by id (read by every request, never blocks), by user, and by the minute in which they may
 //! expire. None of them is stored, so a crash cannot leave one pointing at what another lost (S6). A session's place in the
-//! expiry view is only its earliest possible end; the sweeper looks again when that moment comes and files it anew.
+//! expiry view is only its earliest possible end; the sweeper looks again when that moment comes and files it anew. A session
+//! that ends before keeps eight bytes there until then: the start of its id, which then leads nowhere.
 
-use std::borrow::Borrow;
 use std::collections::{BTreeMap, HashSet};
-use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::base::clock::Timestamp;
 use crate::base::identity::Subject;
 use crate::session::id::StoredId;
+use crate::session::index::Index;
 use crate::session::live::{Account, LiveSession};
 
 pub(crate) struct Table {
-    sessions: papaya::HashSet<Entry, BuildHasherDefault<IdHasher>>,
+    sessions: Index,
     accounts: papaya::HashMap<Box<str>, Arc<Account>>,
-    /// Sessions by the minute of their earliest possible end.
-    due: Mutex<BTreeMap<u64, Vec<Arc<LiveSession>>>>,
+    /// The starts of ids by the minute of the session's earliest possible end.
+    due: Mutex<BTreeMap<u64, Vec<u64>>>,
     idle_timeout: Duration,
 }
 
 impl Table {
     pub(crate) fn new(idle_timeout: Duration) -> Self {
         Self {
-            sessions: papaya::HashSet::default(),
+            sessions: Index::new(),
             accounts: papaya::HashMap::default(),
             due: Mutex::default(),
             idle_timeout,
@@ -35,7 +35,7 @@ impl Table {
     }
 
     pub(crate) fn find(&self, id: &StoredId) -> Option<Arc<LiveSession>> {
-        self.sessions.pin().get(id).map(|entry| Arc::clone(&entry.0))
+        self.sessions.find(id)
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -63,7 +63,7 @@ impl Table {
     }
 
     pub(crate) fn all_sessions(&self) -> Vec<Arc<LiveSession>> {
-        self.sessions.pin().iter().map(|entry| Arc::clone(&entry.0)).collect()
+        self.sessions.all()
     }
 
     /// Enters a session into all three views; false when its account was retired meanwhile, and then nothing has changed.
@@ -72,31 +72,35 @@ impl Table {
             return false;
         }
         self.file(session);
-        self.sessions.pin().insert(Entry(Arc::clone(session)));
+        self.sessions.insert(session);
         true
     }
 
     /// Takes an ended session out. It leaves the expiry view when its minute comes.
     pub(crate) fn remove(&self, session: &LiveSession) {
-        self.sessions.pin().remove(&session.stored_id());
+        self.sessions.remove(session.id_ref());
         session.account().remove(&session.stored_id());
     }
 
     /// The same for many ended sessions, at a cost that grows with the sessions of their users.
     pub(crate) fn remove_all(&self, ended: &[Arc<LiveSession>]) {
-        let sessions = self.sessions.pin();
         let mut accounts = HashSet::new();
         for session in ended {
-            sessions.remove(&session.stored_id());
+            self.sessions.remove(session.id_ref());
             if accounts.insert(Arc::as_ptr(session.account())) {
                 session.account().remove_ended();
             }
         }
     }
 
-    /// Takes up to `limit` sessions out of the expiry view whose minute has come. Those that turn out to live on must be
-    /// filed again.
-    pub(crate) fn take_due(&self, now: Timestamp, limit: usize) -> Vec<Arc<LiveSession>> {
+    /// Takes up to `limit` places out of the expiry view whose minute has come: how many, and the sessions that are in the table
+    /// still. Those that turn out to live on must be filed again.
+    pub(crate) fn take_due(&self, now: Timestamp, limit: usize) -> (usize, Vec<Arc<LiveSession>>) {
+        let taken = self.take_starts(now, limit);
+        (taken.len(), taken.into_iter().flat_map(|start| self.sessions.starting_with(start)).collect())
+    }
+
+    fn take_starts(&self, now: Timestamp, limit: usize) -> Vec<u64> {
         let mut due = self.lock_due();
         let mut taken = Vec::new();
         while let Some(mut minute) = due.first_entry() {
@@ -116,7 +120,7 @@ impl Table {
     pub(crate) fn file(&self, session: &Arc<LiveSession>) {
         // One minute on, so that a session is due when it has expired and not up to a minute before.
         let minute = minute_of(session.expires_at()).saturating_add(1);
-        self.lock_due().entry(minute).or_default().push(Arc::clone(session));
+        self.lock_due().entry(minute).or_default().push(session.id_ref().start());
     }
 
     /// Forgets accounts without sessions.
@@ -125,7 +129,7 @@ impl Table {
         accounts.retain(|_, account| !account.retire());
     }
 
-    fn lock_due(&self) -> std::sync::MutexGuard<'_, BTreeMap<u64, Vec<Arc<LiveSession>>>> {
+    fn lock_due(&self) -> std::sync::MutexGuard<'_, BTreeMap<u64, Vec<u64>>> {
         // Only pushes and drains happen under the lock; neither can leave the map half changed.
         self.due.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -133,47 +137,4 @@ impl Table {
 
 fn minute_of(moment: Timestamp) -> u64 {
     moment.as_secs() / 60
-}
-
-/// A session in the set, found by its id.
-struct Entry(Arc<LiveSession>);
-
-impl Borrow<StoredId> for Entry {
-    fn borrow(&self) -> &StoredId {
-        self.0.id_ref()
-    }
-}
-
-impl PartialEq for Entry {
-    fn eq(&self, other: &Self) -> bool {
-        self.0.stored_id() == other.0.stored_id()
-    }
-}
-
-impl Eq for Entry {}
-
-impl Hash for Entry {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0.id_ref().hash(state);
-    }
-}
-
-/// Passes on the eight bytes of a [`StoredId`], which already are uniform and cannot be chosen.
-#[derive(Default)]
-struct IdHasher(u64);
-
-impl Hasher for IdHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
-        }
-    }
-
-    fn write_u64(&mut self, value: u64) {
-        self.0 = value;
-    }
 }

@@ -1,5 +1,6 @@
 //! The store's folder on disk, and opening sled in it without believing that it will go well.
 
+use std::cell::Cell;
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
@@ -59,8 +60,12 @@ fn refuse_loose(path: &Path) -> Result<(), SledError> {
     Ok(())
 }
 
-/// The thread that opens sled; panics on it are errors and print nothing.
-const OPENER: &str = "store-opener";
+thread_local! {
+    /// Set while this thread opens sled: a panic then is an error and prints nothing. No thread of its own, because what sled
+    /// lets go of while it opens (25 MiB for a million sessions) would stay in that thread's part of the heap.
+    static OPENING: Cell<bool> = const { Cell::new(false) };
+}
+
 /// Where files go that are not trusted any more.
 const ASIDE: &str = "damaged";
 /// sled's own page cache. The table holds what requests need; sled is read at start only.
@@ -158,21 +163,20 @@ impl Folder {
             .mode(sled::Mode::LowSpace)
             .cache_capacity(CACHE)
             .flush_every_ms(Some(500));
-        let opener = std::thread::Builder::new()
-            .name(OPENER.into())
-            .spawn(move || panic::catch_unwind(AssertUnwindSafe(|| config.open())))
-            .map_err(|source| self.error(source))?;
+        OPENING.set(true);
+        let opened = panic::catch_unwind(AssertUnwindSafe(|| config.open()));
+        OPENING.set(false);
         let damaged = |cause: String| SledError::Damaged { path: self.path.clone(), cause };
-        match opener.join() {
-            Ok(Ok(Ok(db))) => Ok(db),
-            Ok(Ok(Err(sled::Error::Io(source)))) if source.to_string().contains("could not acquire lock") => {
+        match opened {
+            Ok(Ok(db)) => Ok(db),
+            Ok(Err(sled::Error::Io(source))) if source.to_string().contains("could not acquire lock") => {
                 Err(SledError::InUse { path: self.path.clone() })
             }
-            Ok(Ok(Err(sled::Error::Io(source)))) if source.kind() != io::ErrorKind::UnexpectedEof => {
+            Ok(Err(sled::Error::Io(source))) if source.kind() != io::ErrorKind::UnexpectedEof => {
                 Err(self.error(source))
             }
-            Ok(Ok(Err(error))) => Err(damaged(error.to_string())),
-            Ok(Err(_)) | Err(_) => Err(damaged("its files cannot be read".into())),
+            Ok(Err(error)) => Err(damaged(error.to_string())),
+            Err(_) => Err(damaged("its files cannot be read".into())),
         }
     }
 
@@ -259,13 +263,14 @@ pub(in crate::session) fn beside(folder: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
-/// Panics on the opener's thread become an error with a better text; every other panic prints as before.
+/// Panics while sled is opened become an error with a better text; every other panic prints as before.
 fn silence_opener() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let before = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
-            if std::thread::current().name() != Some(OPENER) {
+            // A thread that is past its own end has opened nothing.
+            if !OPENING.try_with(Cell::get).unwrap_or(false) {
                 before(info);
             }
         }));
