@@ -35,6 +35,8 @@ pub struct Inspection {
     pub disowned: usize,
     /// Records this build cannot read; a start sets them aside.
     pub unreadable: usize,
+    /// Counted by the last commit, and not there any more.
+    pub missing: usize,
     /// Why a start would trust none of them, and end all.
     pub distrust: Option<Distrust>,
 }
@@ -92,8 +94,8 @@ pub fn inspect(
     now: Timestamp,
 ) -> Result<Inspection, InspectionError> {
     let (survey, records, _) = look(folder, random)?;
-    let mut found =
-        Inspection { unreadable: survey.unreadable, distrust: survey.distrust, ..Inspection::default() };
+    let Survey { unreadable, missing, distrust, .. } = survey;
+    let mut found = Inspection { unreadable, missing, distrust, ..Inspection::default() };
     for (_, record) in records {
         if !within(limits, &record, now) {
             found.expired += 1;

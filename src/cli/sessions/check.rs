@@ -95,7 +95,7 @@ impl AtRest {
 }
 
 fn tell(out: &mut impl Write, folder: &Path, found: &Inspection) -> io::Result<()> {
-    let Inspection { live, expired, ended, disowned, unreadable, distrust } = *found;
+    let Inspection { live, expired, ended, disowned, unreadable, missing, distrust } = *found;
     let all = live + expired + ended + disowned + unreadable;
     writeln!(out, "{}: {}", folder.display(), sessions(all))?;
     writeln!(out, "  live: {live}")?;
@@ -104,6 +104,7 @@ fn tell(out: &mut impl Write, folder: &Path, found: &Inspection) -> io::Result<(
         (ended, "ended by `sessions revoke --all`"),
         (disowned, "of users who are gone or have a new password"),
         (unreadable, "unreadable to this fluidgate; a start would set them aside"),
+        (missing, "missing, although the last commit counted them"),
     ] {
         if count > 0 {
             writeln!(out, "  {what}: {count}")?;

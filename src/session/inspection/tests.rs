@@ -91,6 +91,18 @@ fn a_store_without_its_marker_is_not_trusted_and_still_counted() {
 }
 
 #[test]
+fn records_that_the_last_commit_counted_and_that_are_gone_are_counted_as_missing() {
+    let (_place, folder) = store();
+    let sled = sled::Config::new().path(&folder).mode(sled::Mode::LowSpace).open().unwrap();
+    assert!(sled.remove([1; 32]).unwrap().is_some());
+    sled.flush().unwrap();
+    drop(sled);
+    let found = found_in(&folder).unwrap();
+    assert_eq!((found.missing, found.distrust), (1, Some(Distrust::RecordsLost)));
+    assert_eq!(found.live + found.expired + found.disowned, 2);
+}
+
+#[test]
 fn a_store_in_use_and_a_store_that_is_not_there_are_refused() {
     let (place, folder) = store();
     let open = SledStore::open(&folder, &SystemRandom).unwrap();

@@ -11,6 +11,8 @@ use crate::session::store::{Distrust, StoreError};
 pub(crate) struct Survey {
     /// Records this build cannot read.
     pub(crate) unreadable: usize,
+    /// Records that the last commit counted and that are not there.
+    pub(crate) missing: usize,
     /// Why a load would drop everything.
     pub(crate) distrust: Option<Distrust>,
     /// The moment that ended everything before it; the epoch for none.
@@ -21,10 +23,13 @@ impl SledStore {
     /// Hands every readable record over, whether a load would trust the store or not, and writes nothing.
     pub(crate) fn survey(&mut self, each: &mut dyn FnMut(StoredId, Record)) -> Result<Survey, StoreError> {
         self.guarded(|store, open| {
-            let lost = !open.survey()?.same_records(&open.summary);
+            let found = open.survey()?;
+            let lost = !found.same_records(&open.summary);
+            let missing =
+                usize::try_from(open.summary.count.saturating_sub(found.count)).unwrap_or(usize::MAX);
             let distrust = open.distrust.or(lost.then_some(Distrust::RecordsLost));
             let unreadable = visit(open, each)?;
-            Ok(Survey { unreadable, distrust, not_before: store.marker.not_before })
+            Ok(Survey { unreadable, missing, distrust, not_before: store.marker.not_before })
         })
     }
 }
