@@ -70,7 +70,7 @@ class Server(http.server.ThreadingHTTPServer):
 class Gateway(harness.Gateway):
     """A gateway whose logins cost next to nothing, in `folder`, its store at `store`."""
 
-    def __init__(self, folder, app, store="state/sessions"):
+    def __init__(self, folder, app, store="state/sessions", session="max_bad_cookies = 0"):
         self.log = pathlib.Path(folder) / "gateway.log"
         self.store = pathlib.Path(folder) / store
         users = pathlib.Path(folder) / "users.toml"
@@ -78,7 +78,7 @@ class Gateway(harness.Gateway):
         users.write_text(USERS)
         route = f'[access_log]\ntarget = "off"\n\n[[routes]]\npath = "/"\nupstream = ["http://127.0.0.1:{app.server_port}"]\n'
         # A ledger is asked for many sessions that are over, all from one address.
-        super().__init__(folder, route, users=(), store=store, session="max_bad_cookies = 0")
+        super().__init__(folder, route, users=(), store=store, session=session)
 
     def kill(self):
         """SIGKILL to the process group, if one runs."""
@@ -195,11 +195,12 @@ class FaultTest(unittest.TestCase):
     """A test with a folder, an upstream and, in `self.gateway`, a gateway that is not running yet."""
 
     store = "state/sessions"
+    app_class = App
 
     def setUp(self):
         self.folder = harness.Folder()
         self.addCleanup(self.folder.remove)
-        self.app = Server(("127.0.0.1", 0), App)
+        self.app = Server(("127.0.0.1", 0), self.app_class)
         threading.Thread(target=self.app.serve_forever, daemon=True).start()
         self.addCleanup(self.app.server_close)
         self.addCleanup(self.app.shutdown)
