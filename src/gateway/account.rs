@@ -15,11 +15,14 @@ use crate::gateway::reply::Reply;
 use crate::gateway::respond;
 use crate::gateway::same_origin::{FormOrigin, form_origin};
 use crate::pages::{AccountNotice, AccountView, SessionView, browser_in_words};
-use crate::session::{EndReason, LiveSession, Origin, SessionDetails, SessionError, StoredId};
+use crate::session::{EndReason, LiveSession, SessionDetails, SessionError, StoredId};
 use crate::web::body::InboundBody;
 
 /// Where the page is, below the reserved prefix.
 pub const PATH: &str = "/account";
+
+/// Most sessions shown: enough for anybody to look through, and a page of bounded size.
+const MOST_SHOWN: usize = 100;
 
 /// The notices as the query names them: fixed words, so that no link can make the page say anything else.
 const NOTICES: [(&str, AccountNotice); 4] = [
@@ -29,14 +32,14 @@ const NOTICES: [(&str, AccountNotice); 4] = [
     ("expired", AccountNotice::Expired),
 ];
 
-/// GET: who is signed in, and all their sessions. Somebody who is not signed in is sent to sign in, and back here.
+/// GET: who is signed in, and their sessions, the newest [`MOST_SHOWN`] of them. Somebody who is not signed in is sent to sign in, and back here.
 pub async fn show<B>(call: &Call<'_>, request: &Request<B>) -> Reply {
     let (Some(identity), Some(current)) = (call.identity(), &call.managed.session) else {
         return to_login(call.gateway, &call.gateway.own_paths.of(PATH));
     };
     let named = query_field(request.uri().query(), "notice").ok().flatten();
     let notice = NOTICES.iter().find(|(word, _)| Some(*word) == named.as_deref()).map(|(_, notice)| *notice);
-    let rows = rows(call, &identity, current).await;
+    let (rows, hidden) = rows(call, &identity, current).await;
     let sessions: Vec<_> = rows.iter().map(Row::view).collect();
     let token = call.gateway.form_tokens.issue(Binding::Session(current.stored_id().as_bytes()), call.now);
     let view = AccountView {
@@ -46,6 +49,7 @@ pub async fn show<B>(call: &Call<'_>, request: &Request<B>) -> Reply {
         groups: &identity.groups().collect::<Vec<_>>(),
         token: &token,
         sessions: &sessions,
+        hidden,
         notice,
         now: call.now,
     };
@@ -164,16 +168,19 @@ impl Row {
     }
 }
 
-/// This session first, then the one used last. A store that cannot be read hides addresses and browsers, nothing else: ending a
-/// session must not depend on it.
-async fn rows(call: &Call<'_>, identity: &Identity, current: &LiveSession) -> Vec<Row> {
+/// This session first, then the one used last, and how many more there are. A store that cannot be read hides addresses and
+/// browsers, nothing else: ending a session must not depend on it.
+async fn rows(call: &Call<'_>, identity: &Identity, current: &LiveSession) -> (Vec<Row>, usize) {
     let manager = &call.gateway.sessions;
-    let details = manager.details_of(identity.user(), call.now).await.unwrap_or_else(|error| {
-        tracing::warn!(request_id = %call.id, %error, "the sessions of a user are listed without what the store knows");
-        let sessions = manager.sessions_of(identity.user(), call.now).into_iter();
-        sessions.map(|session| SessionDetails { session, origin: Origin::default() }).collect()
-    });
-    let mut rows: Vec<Row> = details
+    let mut sessions = manager.sessions_of(identity.user(), call.now);
+    let used = |session: &LiveSession| {
+        (session.stored_id() != current.stored_id(), std::cmp::Reverse(session.last_seen_at()))
+    };
+    sessions.sort_by_cached_key(|session| used(session));
+    let hidden = sessions.len().saturating_sub(MOST_SHOWN);
+    sessions.truncate(MOST_SHOWN);
+    let details = manager.describe(sessions).await;
+    let rows = details
         .into_iter()
         .map(|details| {
             let id = details.session.stored_id();
@@ -187,8 +194,7 @@ async fn rows(call: &Call<'_>, identity: &Identity, current: &LiveSession) -> Ve
             }
         })
         .collect();
-    rows.sort_by_key(|row| (!row.current, std::cmp::Reverse(row.details.session.last_seen_at())));
-    rows
+    (rows, hidden)
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use crate::gateway::reply::Reply;
 use crate::gateway::request_id::RequestId;
 use crate::gateway::respond::{self, Failure, METHOD};
 use crate::gateway::{Gateway, account, login, logout};
-use crate::session::{Activity, Caller, Managed};
+use crate::session::{Activity, Caller, Managed, StoredId};
 use crate::web::body::InboundBody;
 use crate::web::forwarded::ClientView;
 use crate::web::host::Host;
@@ -30,6 +30,8 @@ pub struct Call<'a> {
     pub host: Host<'static>,
     /// The session presented, if any, and what its cookie needs.
     pub managed: Managed,
+    /// Every session that a cookie of the request opens: more than one where two cookies of ours came.
+    pub presented: Vec<StoredId>,
     /// The request's id.
     pub id: RequestId,
     /// When it arrived.
@@ -53,8 +55,18 @@ impl<'a> Call<'a> {
         if managed.unresolved.is_some() {
             managed = gateway.sessions.resolve(managed, headers, caller, Activity::Ignored, now).await;
         }
+        let presented = gateway.sessions.presented(headers, caller.secure, now);
         let host = Host { name: host.name.clone().into_owned().into(), port: host.port };
-        Self { gateway, client, host, managed, id, now, wants_page: accepts_html(request.headers()) }
+        Self {
+            gateway,
+            client,
+            host,
+            managed,
+            presented,
+            id,
+            now,
+            wants_page: accepts_html(request.headers()),
+        }
     }
 
     /// Whose session was presented.

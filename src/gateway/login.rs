@@ -116,7 +116,7 @@ async fn grant(
     return_to: &ReturnTo,
 ) -> (Reply, Option<&'static str>) {
     let origin = Origin::new(call.client.address, agent);
-    let presented = call.managed.session.as_ref();
+    let presented = call.presented.iter().copied();
     match call.gateway.sessions.create(subject, presented, origin, call.client.secure, call.now).await {
         Ok(created) => {
             // The directory may have changed while the password was checked: a user removed meanwhile ends here.

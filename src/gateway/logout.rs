@@ -32,26 +32,26 @@ pub fn ask(call: &Call<'_>) -> Reply {
     respond::page(StatusCode::OK, call.gateway.pages.logout(&view))
 }
 
-/// POST: ends the session. It answers alike when there is none, so it can be repeated, and when the store cannot write: the
+/// POST: ends the session, and where two cookies of ours came, the sessions of both. It answers alike when there is none, so it can be repeated, and when the store cannot write: the
 /// session is dead in memory at once and the write is retried.
 pub async fn submit(call: Call<'_>, request: Request<InboundBody>) -> (Reply, Option<&'static str>) {
     let origin = form_origin(request.headers(), &call.host);
     if origin == FormOrigin::Other {
         return (call.fail(CROSS_SITE), Some("cross_site"));
     }
-    let presented = call.managed.session.as_ref().map(|session| session.stored_id());
-    if let Some(id) = presented.or(call.managed.unresolved) {
+    let mut ending = call.presented.clone();
+    if !ending.is_empty() {
         if origin == FormOrigin::Unsaid {
             let token = Form::read(request).await.map(|mut form| form.take("token")).unwrap_or_default();
-            if !call.gateway.form_tokens.verify(&token, Binding::Session(id.as_bytes()), call.now) {
+            // The token proves something about the session it is bound to, and nothing about another.
+            ending.retain(|id| {
+                call.gateway.form_tokens.verify(&token, Binding::Session(id.as_bytes()), call.now)
+            });
+            if ending.is_empty() {
                 return (call.fail(CROSS_SITE), Some("form_token"));
             }
         }
-        let ended = match &call.managed.session {
-            Some(session) => call.gateway.sessions.destroy(session, call.now).await,
-            None => call.gateway.sessions.destroy_unresolved(&id).await,
-        };
-        if let Err(error) = ended {
+        if let Err(error) = call.gateway.sessions.log_out(ending).await {
             tracing::error!(request_id = %call.id, %error, "a logout could not be written yet; the session is revoked in memory");
         }
     }

@@ -43,6 +43,7 @@ fn account(text: &str) -> String {
         groups: &[text, text],
         token: text,
         sessions: &[session(text, true), session("other", false)],
+        hidden: 0,
         notice: Some(AccountNotice::Ended),
         now,
     })
@@ -108,6 +109,7 @@ fn every_page_renders_without_its_optional_parts() {
         groups: &[],
         token: "t",
         sessions: &[],
+        hidden: 0,
         notice: None,
         now: Timestamp::default(),
     };
@@ -327,6 +329,7 @@ fn pages_for_the_eye() {
                 groups: &["staff", "editors"],
                 token: "t",
                 sessions: &sessions,
+                hidden: 0,
                 notice: Some(AccountNotice::Ended),
                 now,
             }),

@@ -97,6 +97,8 @@ pub struct AccountView<'a> {
     /// The user's sessions, in the order to show.
     #[serde(skip)]
     pub sessions: &'a [SessionView<'a>],
+    /// How many more there are than those to show.
+    pub hidden: usize,
     /// What the user has just done, if anything.
     #[serde(skip)]
     pub notice: Option<AccountNotice>,

@@ -128,7 +128,7 @@ impl SessionManager {
             id,
             record,
             subject,
-            ended: None,
+            ended: Vec::new(),
             brought: true,
             reply,
         })))?;

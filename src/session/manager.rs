@@ -21,12 +21,12 @@ use crate::session::writer::{Command, Order, Queue, Reply};
 use crate::web::cookie;
 
 /// Most cookies of our name that one request gets checked (S23).
-const MAX_TRIES: usize = 8;
+pub(super) const MAX_TRIES: usize = 8;
 
 /// Sessions of one gateway. Shared by all workers as an `Arc`.
 pub struct SessionManager {
     pub(super) shared: Arc<Shared>,
-    cookies: CookieCodec,
+    pub(super) cookies: CookieCodec,
     queue: Queue,
     pub(super) clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
@@ -150,16 +150,16 @@ impl SessionManager {
         }
     }
 
-    /// Begins a session for `subject`; resolves once it is durable. `ended`, the session the login was made with, ends in the
+    /// Begins a session for `subject`; resolves once it is durable. `ended`, the sessions the login was made with, end in the
     /// same write (S27). Always a fresh token: an id a client brought is never adopted.
     ///
     /// # Errors
     /// When the store cannot be written, the generator fails, or the user has as many sessions as the cap allows; `ended` then
-    /// lives on.
+    /// live on.
     pub async fn create(
         &self,
         subject: &Subject,
-        ended: Option<&Arc<LiveSession>>,
+        ended: impl IntoIterator<Item = StoredId>,
         origin: Origin,
         secure: bool,
         now: Timestamp,
@@ -181,7 +181,7 @@ impl SessionManager {
             absolute_at,
             origin,
         };
-        let (id, subject, ended) = (token.stored_id(), subject.clone(), ended.cloned());
+        let (id, subject, ended) = (token.stored_id(), subject.clone(), ended.into_iter().collect());
         let session = self
             .ask(|reply| {
                 Command::Create(Box::new(Order { id, record, subject, ended, brought: false, reply }))
@@ -198,20 +198,6 @@ impl SessionManager {
     pub async fn destroy(&self, session: &Arc<LiveSession>, _now: Timestamp) -> Result<(), SessionError> {
         self.shared.end(session, EndReason::Logout);
         self.forget(vec![session.stored_id()]).await
-    }
-
-    /// Ends the session of a cookie that could not be resolved: it is over on this gateway at once, and on the others when
-    /// the store works again.
-    ///
-    /// # Errors
-    /// As [`SessionManager::destroy`].
-    pub async fn destroy_unresolved(&self, id: &StoredId) -> Result<(), SessionError> {
-        match (self.shared.table.find(id), &self.shared.coherence) {
-            (Some(session), _) => drop(self.shared.end(&session, EndReason::Logout)),
-            (None, Some(coherence)) => coherence.bury(*id),
-            (None, None) => {}
-        }
-        self.forget(vec![*id]).await
     }
 
     /// Ends the session `id`, on behalf of its user or an administrator; false when there is none.
@@ -283,7 +269,11 @@ impl SessionManager {
         let _ = self.ask(Command::Close).await;
     }
 
-    fn try_cookie(&self, value: &[u8], now: Timestamp) -> Result<(Presented, Arc<LiveSession>), Unusable> {
+    pub(super) fn try_cookie(
+        &self,
+        value: &[u8],
+        now: Timestamp,
+    ) -> Result<(Presented, Arc<LiveSession>), Unusable> {
         let presented = self.cookies.read(value).map_err(|not_genuine| match not_genuine {
             NotGenuine::Malformed => Refused::new(Rejection::Malformed, None),
             NotGenuine::BadMac => Refused::new(Rejection::BadMac, None),
@@ -334,7 +324,7 @@ impl SessionManager {
 }
 
 /// A cookie that opens nothing, and the session it speaks of when it is genuine.
-struct Refused {
+pub(super) struct Refused {
     why: Rejection,
     id: Option<StoredId>,
     /// It counts against its source. An expired or a doubled cookie does not: honest browsers have those.
@@ -360,7 +350,7 @@ impl Refused {
 }
 
 /// Why a cookie opens nothing now.
-enum Unusable {
+pub(super) enum Unusable {
     Refused(Refused),
     /// The table cannot tell.
     Unresolved(StoredId),

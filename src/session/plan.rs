@@ -37,18 +37,17 @@ pub(super) struct Create {
 impl Plan {
     /// Adds a session to be created, with what ends for it; a login above the cap is put to those refused.
     pub(super) fn create(&mut self, order: Order, shared: &Shared) {
-        let replaced = order.ended.as_ref().map(|old| old.stored_id());
         let mut makes_room = Vec::new();
         if let Some(cap) = shared.cap {
-            let live = self.live_sessions(&order, replaced, shared);
+            let live = self.live_sessions(&order, shared);
             match cap.room(&live) {
                 Some(ids) if ids.is_empty() || !order.brought => makes_room = ids,
                 _ => return self.refused.push(order.reply),
             }
         }
-        for id in makes_room.iter().copied().chain(replaced) {
-            self.deleted.insert(id);
-            self.changes.push(Change::Delete(id));
+        for id in makes_room.iter().chain(&order.ended) {
+            self.deleted.insert(*id);
+            self.changes.push(Change::Delete(*id));
         }
         let at = self.changes.len();
         self.changes.push(Change::Create(order.id, order.record.clone()));
@@ -56,7 +55,7 @@ impl Plan {
     }
 
     /// The sessions that the user of `order` will have when everything planned so far is done, oldest first.
-    fn live_sessions(&self, order: &Order, replaced: Option<StoredId>, shared: &Shared) -> Vec<StoredId> {
+    fn live_sessions(&self, order: &Order, shared: &Shared) -> Vec<StoredId> {
         let (user, now) = (&order.record.user, order.record.created_at);
         let present = shared.table.known_account(user).map(|account| account.sessions()).unwrap_or_default();
         let present =
@@ -64,7 +63,7 @@ impl Plan {
         let planned = self.creates.iter().filter(|create| create.order.record.user == *user);
         present
             .chain(planned.map(|create| create.order.id))
-            .filter(|id| !self.deleted.contains(id) && Some(*id) != replaced)
+            .filter(|id| !self.deleted.contains(id) && !order.ended.contains(id))
             .collect()
     }
 

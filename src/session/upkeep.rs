@@ -10,7 +10,7 @@ use crate::session::counters::EndReason;
 use crate::session::id::StoredId;
 use crate::session::live::LiveSession;
 use crate::session::manager::SessionManager;
-use crate::session::outcome::{CleanReport, SessionDetails, SessionError};
+use crate::session::outcome::{CleanReport, SessionError};
 use crate::session::writer::Command;
 
 /// Sessions the clean-up looks at before it lets others run: half a millisecond of work.
@@ -27,9 +27,9 @@ impl SessionManager {
     pub async fn clean(&self, now: Timestamp) -> Result<CleanReport, SessionError> {
         let (mut examined, mut removed, mut outcome) = (0, 0, Ok(()));
         loop {
-            let due = self.shared.table.take_due(now, CLEAN_BATCH);
+            let (taken, due) = self.shared.table.take_due(now, CLEAN_BATCH);
             examined += due.len();
-            let last = due.len() < CLEAN_BATCH;
+            let last = taken < CLEAN_BATCH;
             let ids = self.end_what_is_over(due, now);
             removed += ids.len();
             // A shared store forgets by itself: another gateway may know of activity that we do not.
@@ -60,17 +60,6 @@ impl SessionManager {
         let sessions =
             self.shared.table.known_account(user).map(|account| account.sessions()).unwrap_or_default();
         sessions.into_iter().filter(|session| self.shared.over(session, now).is_none()).collect()
-    }
-
-    /// The same with what only the store knows.
-    ///
-    /// # Errors
-    /// When the store cannot be read.
-    pub async fn details_of(&self, user: &str, now: Timestamp) -> Result<Vec<SessionDetails>, SessionError> {
-        let sessions = self.sessions_of(user, now);
-        let ids = sessions.iter().map(|session| session.stored_id()).collect();
-        let records = self.ask(|reply| Command::Read(ids, reply)).await?;
-        Ok(SessionDetails::pair(sessions, records))
     }
 
     /// All live sessions, in no order. For administration: the cost grows with all of them.
@@ -150,8 +139,7 @@ impl SessionManager {
         for session in due {
             if self.shared.over(&session, now).is_none() {
                 self.shared.table.file(&session);
-            } else if self.shared.table.find(&session.stored_id()).is_some() {
-                // Those not in the table any more were deleted when they ended.
+            } else {
                 over.push(session);
             }
         }
@@ -165,9 +153,7 @@ impl SessionManager {
             Some(credential) => (Some(credential), EndReason::CredentialChange),
             None => (None, EndReason::UserGone),
         };
-        let mut sessions = account.sessions();
-        sessions.retain(|session| Some(session.credential()) != credential.as_ref());
-        self.shared.end_each(sessions, reason)
+        self.shared.end_each(account.sessions_of_others(credential.as_ref()), reason)
     }
 
     async fn forget_all(&self, ids: Vec<StoredId>) -> Result<usize, SessionError> {

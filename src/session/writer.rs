@@ -40,8 +40,8 @@ pub(crate) struct Order {
     pub(crate) id: StoredId,
     pub(crate) record: Record,
     pub(crate) subject: Subject,
-    /// The presented session, which ends in the same commit (S27).
-    pub(crate) ended: Option<Arc<LiveSession>>,
+    /// The presented sessions, which end in the same commit (S27).
+    pub(crate) ended: Vec<StoredId>,
     /// It comes from an import, which ends nobody to make room.
     pub(crate) brought: bool,
     pub(crate) reply: Reply<Arc<LiveSession>>,
@@ -203,7 +203,7 @@ impl Writer {
         let Some(coherence) = &self.shared.coherence else { return };
         for Create { order, makes_room, .. } in &plan.creates {
             makes_room.iter().for_each(|id| coherence.announce(*id, EndReason::Cap));
-            order.ended.iter().for_each(|old| coherence.announce(old.stored_id(), EndReason::Replaced));
+            order.ended.iter().for_each(|id| coherence.announce(*id, EndReason::Replaced));
         }
     }
 
@@ -224,8 +224,8 @@ impl Writer {
             for session in makes_room.iter().filter_map(|id| self.shared.table.find(id)) {
                 self.shared.end(&session, EndReason::Cap);
             }
-            if let Some(old) = &order.ended {
-                self.shared.end(old, EndReason::Replaced);
+            for session in order.ended.iter().filter_map(|id| self.shared.table.find(id)) {
+                self.shared.end(&session, EndReason::Replaced);
             }
             let answer = match outcomes.get(at) {
                 Some(Outcome::Done) => Ok(self.enter(&order, epoch)),

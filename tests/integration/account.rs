@@ -177,3 +177,25 @@ fn whoami_says_user_groups_and_when_the_session_ends() {
     assert_eq!(said["groups"], serde_json::json!(["staff", "wiki"]));
     assert_eq!(said["expires_at"], "2027-01-15T10:00:00.000Z", "the idle limit, two hours from now");
 }
+
+#[test]
+fn a_user_with_very_many_sessions_sees_the_last_hundred_and_ends_all_others() {
+    let gateway = TestGateway::protecting(&TestUpstream::start());
+    let mut first = signed_in(&gateway, "ada", SAFARI);
+    for _ in 0..103 {
+        gateway.browser().log_in("ada");
+    }
+    gateway.advance(Duration::from_secs(60));
+    let mut desk = signed_in(&gateway, "ada", FIREFOX);
+    let page = desk.open("/_auth/account").text();
+    assert_eq!(handles(&mut desk).len(), 100);
+    assert_eq!(page.matches("This session").count(), 1);
+    assert!(page.contains("5 more sessions, used longer ago, are not shown"), "{page}");
+    assert!(page.len() < 100_000, "{} bytes", page.len());
+    let token = token(&mut desk);
+    leads_back_with(&post(&mut desk, &token, "end_others", ""), "others_ended");
+    assert_eq!((first.fetch("/").status, desk.fetch("/").status), (401, 200));
+    let page = desk.open("/_auth/account").text();
+    assert!(!page.contains("not shown"));
+    assert_eq!(handles(&mut desk).len(), 1);
+}

@@ -118,3 +118,68 @@ fn clear_site_data_can_be_switched_off() {
         Setup::protecting(&TestUpstream::start()).sections("[login]\nclear_site_data = false\n").start();
     assert_eq!(gateway.browser().log_out().header("clear-site-data"), None);
 }
+
+/// Two sessions whose cookies one browser sends together, as when one was set for a parent domain.
+fn with_two_cookies(gateway: &TestGateway) -> (String, String) {
+    let mut pair = ["ada", "bob"].map(|user| {
+        let mut browser = gateway.browser();
+        browser.log_in(user);
+        let (name, value) = browser.session_cookie().unwrap();
+        format!("{name}={value}")
+    });
+    (std::mem::take(&mut pair[0]), std::mem::take(&mut pair[1]))
+}
+
+fn status_of(gateway: &TestGateway, cookie: &str) -> u16 {
+    gateway.browser().request("GET", "/", &[("Cookie", cookie)], b"").status
+}
+
+#[test]
+fn a_logout_with_two_valid_cookies_ends_both_sessions() {
+    let gateway = TestGateway::protecting(&TestUpstream::start());
+    let (one, other) = with_two_cookies(&gateway);
+    let both = format!("{one}; {other}");
+    assert_eq!(status_of(&gateway, &both), 401, "neither is taken for the other");
+    let mut browser = gateway.browser();
+    is_a_full_logout(&browser.post(
+        "/_auth/logout",
+        &[("Sec-Fetch-Site", "same-origin"), ("Cookie", &both)],
+        &[],
+    ));
+    assert_eq!((status_of(&gateway, &one), status_of(&gateway, &other)), (401, 401));
+}
+
+#[test]
+fn a_token_of_one_session_logs_no_other_one_out() {
+    let gateway = TestGateway::protecting(&TestUpstream::start());
+    let (one, other) = with_two_cookies(&gateway);
+    let page =
+        gateway.browser().request("GET", "/_auth/logout", &[("Cookie", &one), ("Accept", "text/html")], b"");
+    let both = format!("{one}; {other}");
+    let answer = gateway.browser().post(
+        "/_auth/logout",
+        &[("Cookie", &both)],
+        &[("token", &page.form_field("token"))],
+    );
+    is_a_full_logout(&answer);
+    assert_eq!((status_of(&gateway, &one), status_of(&gateway, &other)), (401, 200));
+    let foreign = gateway.browser().post(
+        "/_auth/logout",
+        &[("Cookie", &other)],
+        &[("token", &page.form_field("token"))],
+    );
+    assert_eq!(foreign.status, 403);
+    assert_eq!(status_of(&gateway, &other), 200);
+}
+
+#[test]
+fn a_login_with_two_valid_cookies_ends_both_sessions() {
+    let gateway = TestGateway::protecting(&TestUpstream::start());
+    let (one, other) = with_two_cookies(&gateway);
+    let mut browser = gateway.browser();
+    browser.extra.push(("Cookie".into(), format!("{one}; {other}")));
+    browser.log_in("ada");
+    assert_eq!((status_of(&gateway, &one), status_of(&gateway, &other)), (401, 401));
+    let (name, value) = browser.session_cookie().unwrap();
+    assert_eq!(status_of(&gateway, &format!("{name}={value}")), 200);
+}

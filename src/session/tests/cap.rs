@@ -115,7 +115,7 @@ async fn the_oldest_session_makes_room_in_the_same_commit() {
 async fn a_session_that_is_replaced_or_over_does_not_count() {
     let rig = capped(1, AtLimit::Refuse);
     let first = rig.log_in("ada").await;
-    let (ada, old) = (subject("ada"), Some(&first.session));
+    let (ada, old) = (subject("ada"), Some(first.session.stored_id()));
     let created = rig.manager.create(&ada, old, Origin::default(), true, rig.now()).await;
     let again = Browser::from(created.unwrap());
     assert_eq!(first.session.ended(), Some(EndReason::Replaced));

@@ -55,6 +55,7 @@ impl Node {
         ended: Option<&Arc<LiveSession>>,
     ) -> Result<Browser, SessionError> {
         let now = self.clock.now();
+        let ended = ended.map(|session| session.stored_id());
         self.manager.create(&subject(user), ended, Origin::default(), true, now).await.map(Browser::from)
     }
 
@@ -168,7 +169,7 @@ async fn a_users_list_holds_their_sessions_on_every_gateway_and_each_can_be_ende
     until("both know both", || {
         [&here, &there].iter().all(|node| node.manager.sessions_of("ada", node.clock.now()).len() == 2)
     });
-    let details = there.manager.details_of("ada", there.clock.now()).await.unwrap();
+    let details = there.manager.describe(there.manager.sessions_of("ada", there.clock.now())).await;
     assert_eq!(details.len(), 2);
     let id = ada.session.stored_id();
     assert!(there.manager.delete(&id, EndReason::Revoked, there.clock.now()).await.unwrap());

@@ -45,7 +45,7 @@ impl Told {
 
     async fn log_in_from(&mut self, user: &str, old: Option<&Browser>) -> Browser {
         let origin = Origin::new(Some([192, 0, 2, 7].into()), Some("Browser/1"));
-        let (subject, old) = (subject(user), old.map(|browser| &browser.session));
+        let (subject, old) = (subject(user), old.map(|browser| browser.session.stored_id()));
         let created = self.manager.create(&subject, old, origin, true, self.clock.now()).await.unwrap();
         let browser = Browser::from(created);
         self.cookies.push(browser.cookie.clone());

@@ -37,7 +37,7 @@ async fn every_login_mints_a_token_and_ends_the_presented_session_in_the_same_wr
     let before = rig.probe.commits.load(Ordering::SeqCst);
     let created = rig
         .manager
-        .create(&subject("ada"), Some(&first.session), Origin::default(), true, rig.now())
+        .create(&subject("ada"), Some(first.session.stored_id()), Origin::default(), true, rig.now())
         .await
         .unwrap();
     let second = Browser::from(created);
@@ -85,7 +85,7 @@ async fn a_login_and_a_logout_in_flight_together_leave_only_the_new_session() {
         let origin = Origin::default;
         let ada = subject("ada");
         let (created, ended) = tokio::join!(
-            rig.manager.create(&ada, Some(&old.session), origin(), true, rig.now()),
+            rig.manager.create(&ada, Some(old.session.stored_id()), origin(), true, rig.now()),
             rig.manager.destroy(&old.session, rig.now()),
         );
         ended.unwrap();
@@ -218,7 +218,7 @@ async fn sessions_of_a_user_are_listed_oldest_first_with_their_origin() {
     rig.clock.advance(Duration::from_secs(1));
     let origin = Origin::new(Some([192, 0, 2, 9].into()), Some("Browser/1"));
     let second = rig.manager.create(&subject("ada"), None, origin.clone(), true, rig.now()).await.unwrap();
-    let listed = rig.manager.details_of("ada", rig.now()).await.unwrap();
+    let listed = rig.manager.describe(rig.manager.sessions_of("ada", rig.now())).await;
     let found: Vec<_> = listed.iter().map(|d| (d.session.stored_id(), d.origin.clone())).collect();
     assert_eq!(found, [(first.session.stored_id(), Origin::default()), (second.session.stored_id(), origin)]);
     assert!(rig.manager.sessions_of("nobody", rig.now()).is_empty());
