@@ -4,12 +4,15 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use crate::server::client_stream::ClientStream;
 
 /// What a connection of HTTP/2 begins with.
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// What is taken from a client that is no longer listened to.
+const MOST_UNREAD: u64 = 64 * 1024;
 
 /// What begins a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,7 +21,8 @@ pub(super) enum Begins {
     Http2,
 }
 
-/// Reads as much of `stream` as it takes to tell, 24 bytes at most; they come out of the stream again.
+/// Reads as much of `stream` as it takes to tell, 24 bytes at most; they come out of the stream again. A beginning of neither is an
+/// error: RFC 9113 section 3.4 wants such a connection ended, and an answer in HTTP/1.1 would be a bad frame to its client.
 pub(super) async fn tell<T: ClientStream>(mut stream: T) -> io::Result<(Begins, Rewound<T>)> {
     let mut seen = [0; PREFACE.len()];
     let mut count = 0;
@@ -26,6 +30,10 @@ pub(super) async fn tell<T: ClientStream>(mut stream: T) -> io::Result<(Begins, 
         let read = stream.read(seen.get_mut(count..).unwrap_or_default()).await?;
         count += read;
         let so_far = seen.get(..count).unwrap_or_default();
+        if no_version_of_http1(so_far) && !PREFACE.starts_with(so_far) {
+            hang_up(stream).await;
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "it begins like no version of HTTP"));
+        }
         if read == 0 || !PREFACE.starts_with(so_far) {
             break Begins::Http1;
         }
@@ -34,6 +42,22 @@ pub(super) async fn tell<T: ClientStream>(mut stream: T) -> io::Result<(Begins, 
         }
     };
     Ok((begins, Rewound { first: seen, from: 0, to: count, stream }))
+}
+
+/// Ends a connection whose client may still be sending: without reading what is under way, the end would be a reset.
+async fn hang_up(mut stream: impl ClientStream) {
+    if stream.shutdown().await.is_ok() {
+        let mut rest = Box::pin(stream.take(MOST_UNREAD));
+        let _ = tokio::io::copy(&mut rest, &mut tokio::io::sink()).await;
+    }
+}
+
+/// Whether a first line that begins like this ends in another version than 1.x, as far as that can be seen.
+fn no_version_of_http1(line: &[u8]) -> bool {
+    const VERSION: &[u8] = b"HTTP/1.";
+    let line = line.split(|b| *b == b'\r').next().unwrap_or_default();
+    let version = line.splitn(3, |b| *b == b' ').nth(2).unwrap_or_default();
+    !version.iter().zip(VERSION).all(|(seen, wanted)| seen == wanted)
 }
 
 /// A stream whose first bytes were looked at.
@@ -95,5 +119,30 @@ impl<T: ClientStream> ClientStream for Rewound<T> {
 
     fn keep_alive(&self) {
         self.stream.keep_alive();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_of_no_version_of_http1_only_when_another_version_can_be_seen() {
+        for line in [
+            "",
+            "GET",
+            "GET /",
+            "GET / ",
+            "GET / HT",
+            "GET / HTTP/1.1\r\n",
+            "GET /a-long-way/to-go",
+            "GET /\r\nA: b c d",
+        ] {
+            assert!(!no_version_of_http1(line.as_bytes()), "{line}");
+        }
+        for line in ["INVALID CONNECTION PREFA", "PRI * HTTP/2.0\r\n", "GET / HTTP/0.9", "a b c", "\0 \0 \0"]
+        {
+            assert!(no_version_of_http1(line.as_bytes()), "{line}");
+        }
     }
 }
