@@ -54,9 +54,9 @@ def wait_until(ready, what, seconds=20, process=None, log=None):
         time.sleep(0.02)
 
 
-def accepts(port):
+def accepts(port, address="127.0.0.1"):
     """Whether something listens on `port`."""
-    with socket.create_connection(("127.0.0.1", port), timeout=1):
+    with socket.create_connection((address, port), timeout=1):
         return True
 
 

@@ -13,7 +13,7 @@ def program(name):
     return path
 
 
-def start_nginx(test, folder, http, port, name="nginx"):
+def start_nginx(test, folder, http, port, name="nginx", address="127.0.0.1"):
     """nginx with `http` in its http block, up when `port` accepts; `test` ends it."""
     base = folder / name
     base.mkdir()
@@ -38,7 +38,7 @@ http {{
     log = base / "log"
     process = Process([program("nginx"), "-c", base / "nginx.conf", "-e", base / "error.log"], log)
     test.addClassCleanup(process.stop) if isinstance(test, type) else test.addCleanup(process.stop)
-    wait_until(lambda: accepts(port), name, process=process.child, log=log)
+    wait_until(lambda: accepts(port, address), name, process=process.child, log=log)
     return process
 
 

@@ -1,5 +1,5 @@
-"""An upstream for very long bodies, in a process of its own: `GET /SIZE` gives that many bytes that were never stored, `PUT`
-takes a chunked body and answers its SHA-256 and length. Arguments: the port."""
+"""An upstream for very long bodies, in a process of its own: `GET /SIZE/NAME` gives that many bytes that were never stored, `GET
+/digest/NAME` the SHA-256 of what it gave, `PUT` takes a chunked body and answers its SHA-256 and length. Arguments: the port."""
 
 import hashlib
 import os
@@ -21,20 +21,25 @@ def blocks(size):
         yield number.to_bytes(8, "big") + noise
 
 
+# Name of a download → SHA-256 of what was sent.
+DIGESTS = {}
+
+
 def serve(wire):
-    digests = {}
     while True:
         head = wire.head()
         method, path, _ = head.first.split()
-        if method == b"GET" and path == b"/digest":
-            said = digests["down"].encode()
+        _, what, *name = path.split(b"/")
+        if what == b"digest":
+            said = DIGESTS[name[0]].encode()
         elif method == b"GET":
-            size, digest = int(path[1:]), hashlib.sha256()
+            size, digest = int(what), hashlib.sha256()
             wire.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size)
             for block in blocks(size):
                 digest.update(block)
+                # Before the last block leaves, because the client asks for it as soon as that has come.
+                DIGESTS[name[0]] = digest.hexdigest()
                 wire.send(block)
-            digests["down"] = digest.hexdigest()
             continue
         else:
             digest, length = hashlib.sha256(), 0
