@@ -36,7 +36,7 @@ use crate::login::{Login, LoginError};
 use crate::observe::access_log::{AccessLog, LogThread, WorkerLog};
 use crate::observe::audit::{AuditLog, AuditThread};
 use crate::observe::metrics::{RequestCounts, Source};
-use crate::proxy::{self, UpstreamPool, Upstreams};
+use crate::proxy::{self, UpstreamNumbers, UpstreamPool, Upstreams};
 use crate::server::tls::TlsError;
 use crate::server::{self, BindError, ListenAddress, Workers};
 use crate::session::{self, OpenError, OpenReport, SessionManager};
@@ -201,6 +201,7 @@ pub fn start(config: &Config, clock: Arc<dyn Clock>, random: Arc<dyn Random>) ->
     );
     let mut sources: Vec<Arc<dyn Source>> =
         vec![process, Arc::new(listeners.counts()), requests.clone(), sessions.clone(), login];
+    sources.push(Arc::new(UpstreamNumbers::new(upstreams.clone(), clock.clone())));
     sources.extend(tls.clone().map(|tls| tls as Arc<dyn Source>));
     let seed = RequestIdSeed::new(&*random)?;
     let (access_log, log_thread) = log.unzip();

@@ -164,6 +164,46 @@ fn open_websockets_are_counted() {
 }
 
 #[test]
+fn connections_to_upstreams_and_what_fails_there_are_counted() {
+    let upstream = TestUpstream::start();
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let routes = format!(
+        "[[routes]]\nupstream = [\"{}\"]\naccess = \"public\"\n\
+         [[routes]]\npath = \"/gone\"\nupstream = [\"http://{nobody}\"]\naccess = \"public\"\n",
+        upstream.url()
+    );
+    let gateway = Setup::routes(routes).start();
+    let mut wire = gateway.wire();
+    for path in ["/1", "/2", "/3", "/gone"] {
+        wire.send(format!("GET {path} HTTP/1.1\r\nHost: {}\r\n\r\n", gateway.address()));
+        wire.receive().unwrap();
+    }
+    let there = format!("{{upstream=\"{}\"}}", upstream.url());
+    let gone = format!("{{upstream=\"http://{nobody}\"}}");
+    // A worker hands these over once a second.
+    until(&gateway, &format!("upstream_connections_reused_total{there}"), 2);
+    let scraped = Scraped::of(&gateway);
+    for (name, wanted) in [
+        (format!("upstream_connections_opened_total{there}"), 1),
+        (format!("upstream_connections_open{there}"), 1),
+        (format!("upstream_requests_in_flight{there}"), 0),
+        (format!("upstream_failures_total{there}"), 0),
+        (format!("upstream_healthy{there}"), 1),
+        (format!("upstream_failures_total{gone}"), 1),
+    ] {
+        assert_eq!(scraped.get(&name), wanted, "{name}\n{}", scraped.0);
+    }
+}
+
+#[test]
+fn an_upstream_that_its_health_check_finds_unhealthy_shows() {
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let health = "health = { path = \"/\", interval = \"100ms\", timeout = \"1s\", unhealthy_after = 1 }";
+    let gateway = Setup::routes(format!("[[routes]]\nupstream = [\"http://{nobody}\"]\n{health}\n")).start();
+    until(&gateway, &format!("upstream_healthy{{upstream=\"http://{nobody}\"}}"), 0);
+}
+
+#[test]
 fn the_end_of_each_certificate_shows_and_a_bad_renewal_too() {
     let upstream = TestUpstream::start();
     let authority = Authority::new();
