@@ -13,6 +13,8 @@ use crate::policy::Access;
 use crate::proxy::GroupSettings;
 use crate::session::{AtLimit, Cap, SecureMode, StoreSettings};
 
+mod tls;
+
 const KEY: &str = "q0vXz9kPjB2mC7tR4wY8sLhN1dGf6aEuI3oZxVbMkJQ";
 const EXAMPLE: &str = include_str!("../../gateway.toml.example");
 pub(super) const GOOD: &str =

@@ -67,6 +67,7 @@ fn one(entry: &Field<'_>, base: &Path) -> Option<CertificateFiles> {
     };
     if let Err(error) = Certificate::read(&files, SystemClock::default().now()) {
         let at = match &error {
+            TlsError::File { path, .. } if *path == files.certificate => &certificate,
             TlsError::File { path, .. } if *path == files.key => &key,
             TlsError::File { path, .. } if Some(path) == files.ocsp.as_ref() => ocsp.as_ref().unwrap_or(&key),
             _ => &certificate,

@@ -29,6 +29,7 @@ use crate::server::tunnel::{self, Scratch, TunnelEnd};
 use crate::server::watched_io::WatchedIo;
 use crate::server::{Peer, Service};
 use crate::web::body::{InboundBody, Progress};
+use crate::web::hop_by_hop;
 use crate::web::tunnel::Tunnel;
 
 /// Limits of the HTTP/2 layer.
@@ -356,7 +357,12 @@ impl<B: Body<Data = Bytes> + Unpin> Body for AnswerBody<B> {
         if polled.is_ready() {
             self.progress.stand();
         }
-        polled
+        polled.map_ok(|mut frame| {
+            if let Some(trailers) = frame.trailers_mut() {
+                hop_by_hop::strip_response(trailers);
+            }
+            frame
+        })
     }
 
     fn is_end_stream(&self) -> bool {

@@ -15,6 +15,7 @@ use tokio::sync::Semaphore;
 use super::worker::{Pace, start_at_pace};
 use super::*;
 
+mod multiplexed;
 mod tunnels;
 
 use crate::base::clock::{ManualClock, Timestamp};
@@ -92,6 +93,14 @@ impl Service for Tiny {
             match request.uri().path() {
                 "/worker" => text(worker.to_string()),
                 "/facts" => text(format!("{facts:?}")),
+                "/heads" => {
+                    let fields = request.headers().iter();
+                    text(
+                        fields
+                            .map(|(name, value)| format!("{name}: {}\n", value.to_str().unwrap()))
+                            .collect::<String>(),
+                    )
+                }
                 "/peer" => text(format!("{}", peer.address.is_some())),
                 "/panic" => panic!("on request"),
                 "/echo" => match request.into_body().collect().await {

@@ -58,8 +58,8 @@ impl Drop for Upstream {
 }
 
 /// A server, and the listener that its tunnels lead to.
-struct Rig {
-    server: Running,
+pub(super) struct Rig {
+    pub(super) server: Running,
     upstream: TcpListener,
 }
 
@@ -70,12 +70,19 @@ impl Rig {
         Self::with(|_| {})
     }
 
-    fn with(change: impl FnOnce(&mut Settings)) -> Self {
+    pub(super) fn with(change: impl FnOnce(&mut Settings)) -> Self {
         let upstream = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut settings = settings(1);
         change(&mut settings);
         let server = Running::with(&settings, Some(upstream.local_addr().unwrap()));
         Self { server, upstream }
+    }
+
+    /// The upstream's end of the tunnel that was opened last.
+    pub(super) fn accept(&self) -> Client {
+        let upstream = self.upstream.accept().unwrap().0;
+        upstream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        Client(upstream)
     }
 
     /// A client whose 101 has come, and the upstream's end.
@@ -87,16 +94,15 @@ impl Rig {
     fn open_with(&self, early: &str) -> (Client, Client) {
         let mut client = self.server.client();
         client.send(&format!("{UPGRADE}{early}"));
-        let upstream = self.upstream.accept().unwrap().0;
-        upstream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        let upstream = self.accept();
         let head = client.up_to("\r\n\r\n");
         assert!(head.starts_with("HTTP/1.1 101"), "{head}");
-        (client, Client(upstream))
+        (client, upstream)
     }
 }
 
 impl Client {
-    fn up_to(&mut self, end: &str) -> String {
+    pub(super) fn up_to(&mut self, end: &str) -> String {
         let mut seen = Vec::new();
         while !seen.ends_with(end.as_bytes()) {
             let mut byte = [0];
@@ -106,7 +112,7 @@ impl Client {
         String::from_utf8(seen).unwrap()
     }
 
-    fn reset(self) {
+    pub(super) fn reset(self) {
         socket2::SockRef::from(&self.0).set_linger(Some(Duration::ZERO)).unwrap();
     }
 }

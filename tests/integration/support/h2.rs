@@ -9,7 +9,6 @@
 //! ```
 //!
 //! A thread of its own drives the connection (pings and windows are answered); the test waits by `block_on`.
-#![expect(dead_code, reason = "tests to come use the rest")]
 
 use std::net::SocketAddr;
 use std::sync::Arc;

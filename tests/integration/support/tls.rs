@@ -8,7 +8,6 @@
 //! ```
 //!
 //! `Setup::tls` adds a second listener on 127.0.0.1:0 to the plain one, and a `[tls]` section for certificates in the state folder.
-#![expect(dead_code, reason = "tests to come use the rest")]
 
 use std::fs;
 use std::io::{Read, Write};
@@ -22,7 +21,7 @@ use rcgen::{
 };
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned, SupportedProtocolVersion};
 
 use super::PATIENCE;
 use super::h2::Http2Client;
@@ -48,6 +47,13 @@ impl Authority {
     /// Its own certificate.
     pub fn pem(&self) -> String {
         self.0.pem()
+    }
+
+    /// A store that holds it alone.
+    pub fn roots(&self) -> RootCertStore {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.0.der().clone()).unwrap();
+        roots
     }
 
     /// A server's certificate for `names`.
@@ -104,14 +110,25 @@ impl TlsClient {
         Self::new(authority, Some(own))
     }
 
+    /// One that speaks these versions only.
+    pub fn speaking(authority: &Authority, versions: &[&'static SupportedProtocolVersion]) -> Self {
+        Self::with(authority, None, versions)
+    }
+
     fn new(authority: &Authority, own: Option<&Issued>) -> Self {
-        let mut roots = RootCertStore::empty();
-        roots.add(authority.0.der().clone()).unwrap();
+        Self::with(authority, own, rustls::ALL_VERSIONS)
+    }
+
+    fn with(
+        authority: &Authority,
+        own: Option<&Issued>,
+        versions: &[&'static SupportedProtocolVersion],
+    ) -> Self {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let builder = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
+            .with_protocol_versions(versions)
             .unwrap()
-            .with_root_certificates(roots);
+            .with_root_certificates(authority.roots());
         Self(match own {
             None => builder.with_no_client_auth(),
             Some(own) => {

@@ -117,6 +117,13 @@ impl Wire {
         total
     }
 
+    /// Reads until the other side closes, as text.
+    pub fn rest_text(&mut self) -> String {
+        let mut all = Vec::new();
+        let _ = self.stream.read_to_end(&mut all);
+        String::from_utf8_lossy(&all).into_owned()
+    }
+
     fn line(&mut self) -> Option<String> {
         let mut line = Vec::new();
         self.stream.read_until(b'\n', &mut line).ok()?;
