@@ -29,7 +29,7 @@ pub(super) fn page() -> String {
             page.push_str(&format!("\n```toml\n{example}```\n"));
         }
         if !section.notes.is_empty() {
-            page.push_str(&format!("\n{}", section.notes));
+            page.push_str(&format!("\n{}\n", section.notes.trim_end()));
         }
     }
     page
