@@ -91,6 +91,24 @@ class Schema(unittest.TestCase):
         named = re.match(r"#:schema (\S+)\n", example)
         self.assertTrue((ROOT / named[1]).is_file(), named[0])
 
+    def lint(self, example):
+        """What taplo, which editors ask, says of the example file beside the documents."""
+        (self.folder.path / "docs").mkdir(exist_ok=True)
+        (self.folder.path / "docs/gateway.schema.json").write_text(self.schema.read_text())
+        file = self.folder.path / "gateway.toml"
+        file.write_text(example)
+        taplo = ROOT / "target/real-node/node_modules/.bin/taplo"
+        done = subprocess.run([taplo, "lint", file], cwd=self.folder.path, capture_output=True, text=True, timeout=60)
+        return done.returncode, done.stdout + done.stderr
+
+    def test_editors_find_the_schema_by_the_first_line_of_the_example(self):
+        example = (ROOT / "gateway.toml.example").read_text()
+        code, said = self.lint(example)
+        self.assertEqual(code, 0, said)
+        code, said = self.lint(example.replace('same_site = "lax"', 'same_site = "laxx"'))
+        self.assertNotEqual(code, 0)
+        self.assertIn('"laxx" is not one of', said)
+
     def test_every_configuration_in_the_documents_passes(self):
         pages = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
         found = [(page, block) for page in pages for block in re.findall(r"^```toml\n(.*?)^```", page.read_text(), re.M | re.S)]
