@@ -1,6 +1,8 @@
 //! The two bodies of an exchange: what goes up, and what comes back.
 
+use std::cell::RefCell;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -9,7 +11,7 @@ use hyper::body::Incoming;
 
 use crate::proxy::error::BodyError;
 use crate::proxy::pool::Lease;
-use crate::proxy::waiting::{Progress, Wait};
+use crate::proxy::waiting::{Cut, Progress, Wait};
 use crate::web::body::InboundBody;
 use crate::web::trailers;
 use crate::web::tunnel::Tunnel;
@@ -59,9 +61,32 @@ impl Body for RequestBody {
 /// dropped before, it takes the connection along. An upstream that fails or stalls midway is an error here, never an end.
 #[derive(Debug)]
 pub struct ForwardedBody {
-    incoming: Incoming,
+    source: Source,
     under_way: Option<UnderWay>,
     tunnel: Option<Tunnel>,
+}
+
+#[derive(Debug)]
+enum Source {
+    Alone(Incoming),
+    /// The sweep takes it away when it has stood still for too long; only then it is `None`.
+    Cuttable(Rc<RefCell<Option<Incoming>>>),
+}
+
+impl Source {
+    fn with<T>(&mut self, missing: T, look: impl FnOnce(&mut Incoming) -> T) -> T {
+        match self {
+            Self::Alone(incoming) => look(incoming),
+            Self::Cuttable(incoming) => incoming.borrow_mut().as_mut().map_or(missing, look),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Alone(incoming) => incoming.is_end_stream(),
+            Self::Cuttable(incoming) => incoming.borrow().as_ref().is_some_and(Body::is_end_stream),
+        }
+    }
 }
 
 /// What a body holds until it has ended.
@@ -75,15 +100,22 @@ impl ForwardedBody {
     pub(super) fn new(incoming: Incoming, lease: Lease, wait: Wait) -> Self {
         if incoming.is_end_stream() {
             lease.check_in();
-            return Self { incoming, under_way: None, tunnel: None };
+            return Self { source: Source::Alone(incoming), under_way: None, tunnel: None };
         }
-        wait.expect_body(lease.body_timeout(), lease.driver());
-        Self { incoming, under_way: Some(UnderWay { lease, wait }), tunnel: None }
+        let (source, cut) = match lease.driver() {
+            Some(driver) => (Source::Alone(incoming), Cut::Connection(driver.clone())),
+            None => {
+                let shared = Rc::new(RefCell::new(Some(incoming)));
+                (Source::Cuttable(shared.clone()), Cut::Stream(shared))
+            }
+        };
+        wait.expect_body(lease.body_timeout(), cut);
+        Self { source, under_way: Some(UnderWay { lease, wait }), tunnel: None }
     }
 
     /// The empty body of a 101.
     pub(super) fn tunnelled(incoming: Incoming, tunnel: Tunnel) -> Self {
-        Self { incoming, under_way: None, tunnel: Some(tunnel) }
+        Self { source: Source::Alone(incoming), under_way: None, tunnel: Some(tunnel) }
     }
 
     /// The upstream's side of the tunnel that a 101 opened.
@@ -110,14 +142,15 @@ impl Body for ForwardedBody {
             self.under_way = None;
             return Poll::Ready(Some(Err(expired.into())));
         }
-        let mut polled = Pin::new(&mut self.incoming).poll_frame(cx);
+        // Cut means expired, which is found above the first time.
+        let mut polled = self.source.with(Poll::Ready(None), |incoming| Pin::new(incoming).poll_frame(cx));
         match &mut polled {
             Poll::Ready(None) => self.check_in(),
             Poll::Ready(Some(Ok(frame))) => {
                 if let Some(trailers) = frame.trailers_mut() {
                     trailers::keep_permitted(trailers, |_| true);
                 }
-                if self.incoming.is_end_stream() {
+                if self.source.is_end_stream() {
                     self.check_in();
                 } else if let Some(under_way) = &self.under_way {
                     under_way.wait.moved();
@@ -135,10 +168,15 @@ impl Body for ForwardedBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
+        self.source.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
+        match &self.source {
+            Source::Alone(incoming) => incoming.size_hint(),
+            Source::Cuttable(incoming) => {
+                incoming.borrow().as_ref().map_or_else(SizeHint::default, Body::size_hint)
+            }
+        }
     }
 }

@@ -33,7 +33,8 @@ pub(super) enum ConnectError {
     WholeRequest,
 }
 
-/// Largest response head, and most bytes of a response body held per connection: bounds memory when a client reads slowly.
+/// Largest response head (of at most 100 fields, which is the bound of hyper), and most bytes of a body held per connection: bounds
+/// memory when a client reads slowly.
 const MAX_BUFFER: usize = 64 * 1024;
 /// Largest response head by HTTP/2.
 const MAX_HEADER_LIST: u32 = 64 * 1024;
@@ -128,6 +129,7 @@ where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let (sender, connection) = http1::Builder::new()
+        .max_header_size(MAX_BUFFER)
         .max_buf_size(MAX_BUFFER)
         .handshake(TokioIo::new(stream))
         .await

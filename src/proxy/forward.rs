@@ -163,7 +163,11 @@ impl Exchange<'_> {
             Carrier::Http2(stream) => {
                 message::by_http2(&mut sent, upstream.scheme == Scheme::Https);
                 let mut sender = stream.on.sender.clone();
-                self.answered(sender.try_send_request(sent), request, upstream).await
+                let answered = self.answered(sender.try_send_request(sent), request, upstream).await;
+                if matches!(answered, Err(Failed::Unsent(_))) {
+                    stream.refused();
+                }
+                answered
             }
         };
         answered.map(|response| (lease, response))

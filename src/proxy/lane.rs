@@ -73,6 +73,8 @@ pub(super) struct Multiplexed {
     streams: Cell<usize>,
     /// Most streams that the upstream allows at present.
     most: Rc<Cell<usize>>,
+    /// It has refused a request: it takes no new streams.
+    refused: Cell<bool>,
     /// When it is let go unless a stream is in use.
     idle_until: Cell<Timestamp>,
     life: Life,
@@ -143,11 +145,20 @@ impl Multiplexed {
         shared: &Rc<Shared>,
     ) -> Rc<Self> {
         let idle_until = Cell::new(life.until);
-        Rc::new(Self { sender, streams: Cell::new(0), most, idle_until, life, shared: Rc::clone(shared) })
+        Rc::new(Self {
+            sender,
+            streams: Cell::new(0),
+            most,
+            refused: Cell::new(false),
+            idle_until,
+            life,
+            shared: Rc::clone(shared),
+        })
     }
 
     fn has_room(&self, now: Timestamp) -> bool {
         !self.sender.is_closed()
+            && !self.refused.get()
             && self.streams.get() < self.most.get().clamp(1, MAX_STREAMS)
             && !self.life.is_over(now)
     }
@@ -170,6 +181,13 @@ impl Stream {
     ) -> Self {
         on.streams.set(on.streams.get() + 1);
         Self { on, _permit: permit, idle_timeout }
+    }
+}
+
+impl Stream {
+    /// The connection took nothing of a request, so it is about to end.
+    pub(super) fn refused(&self) {
+        self.on.refused.set(true);
     }
 }
 

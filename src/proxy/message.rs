@@ -80,6 +80,10 @@ fn framing_problem(headers: &HeaderMap) -> Option<&'static str> {
     match (lengths.next(), encodings.next()) {
         (Some(_), Some(_)) => Some("both Content-Length and Transfer-Encoding"),
         (Some(_), None) if lengths.next().is_some() => Some("more than one Content-Length"),
+        // A list of equal ones too: the client would have to read it as we do.
+        (Some(length), None) if !length.as_bytes().iter().all(u8::is_ascii_digit) => {
+            Some("a Content-Length that is no number")
+        }
         (None, Some(_)) if encodings.next().is_some() => Some("more than one Transfer-Encoding"),
         (None, Some(encoding)) if !encoding.as_bytes().eq_ignore_ascii_case(b"chunked") => {
             Some("a Transfer-Encoding other than chunked")

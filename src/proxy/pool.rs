@@ -166,9 +166,9 @@ impl Lease {
     }
 
     /// The task of the connection, if that carries this request alone.
-    pub(super) fn driver(&self) -> Option<AbortHandle> {
+    pub(super) fn driver(&self) -> Option<&AbortHandle> {
         match &self.carrier {
-            Carrier::Http1(connection) => Some(connection.driver.clone()),
+            Carrier::Http1(connection) => Some(&connection.driver),
             Carrier::Http2(_) => None,
         }
     }

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use hyper::body::Incoming;
 use tokio::task::AbortHandle;
 
 use crate::base::clock::Timestamp;
@@ -39,6 +40,15 @@ pub(super) enum Expired {
     Whole,
 }
 
+/// What to end so that an upstream stops sending a response body.
+#[derive(Debug)]
+pub(super) enum Cut {
+    /// The task of a connection that carries nothing else.
+    Connection(AbortHandle),
+    /// The body itself, as its stream shares a connection with others.
+    Stream(Rc<RefCell<Option<Incoming>>>),
+}
+
 #[derive(Debug)]
 struct Entry {
     /// 0 in a slot that is free.
@@ -49,9 +59,8 @@ struct Entry {
     /// When the whole request is too long.
     until: Option<Timestamp>,
     waker: Option<Waker>,
-    /// The task of the connection that the response body comes on: ended with the wait, because a body that nobody reads cannot
-    /// be told.
-    driver: Option<AbortHandle>,
+    /// What ends the response body with the wait: a body that nobody reads cannot be told.
+    cut: Option<Cut>,
     expired: Option<Expired>,
     /// The request body waits for the client: the upstream is not late.
     paused: bool,
@@ -69,8 +78,10 @@ impl Waiting {
                 continue;
             }
             entry.expired = Some(if over { Expired::Whole } else { Expired::Pause });
-            if let Some(driver) = entry.driver.take() {
-                driver.abort();
+            match entry.cut.take() {
+                Some(Cut::Connection(driver)) => driver.abort(),
+                Some(Cut::Stream(body)) => drop(body.take()),
+                None => {}
             }
             if let Some(waker) = entry.waker.take() {
                 waker.wake();
@@ -105,7 +116,7 @@ impl Wait {
             limit: None,
             until: whole.map(|whole| now + whole),
             waker: None,
-            driver: None,
+            cut: None,
             expired: None,
             paused: false,
             answered: false,
@@ -140,13 +151,13 @@ impl Wait {
         self.change(|entry, _| entry.limit = None);
     }
 
-    /// From now on the request waits for its response body, `limit` at a time. `driver` is ended when that has passed.
-    pub(super) fn expect_body(&self, limit: Duration, driver: Option<AbortHandle>) {
+    /// From now on the request waits for its response body, `limit` at a time; when that has passed, `cut` is.
+    pub(super) fn expect_body(&self, limit: Duration, cut: Cut) {
         self.change(|entry, now| {
             entry.since = now;
             entry.limit = Some(limit);
             entry.paused = false;
-            entry.driver = driver;
+            entry.cut = Some(cut);
             entry.waker = None;
             entry.answered = true;
         });
@@ -189,7 +200,7 @@ impl Drop for Wait {
         if let Some(entry) = slots.entry(self.key) {
             entry.serial = 0;
             entry.waker = None;
-            entry.driver = None;
+            entry.cut = None;
             slots.free.push(self.key.slot);
         }
     }

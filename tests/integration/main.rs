@@ -41,4 +41,5 @@ mod support;
 mod tls;
 mod traces;
 mod tunnels;
+mod upstreams;
 mod websocket;

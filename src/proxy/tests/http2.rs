@@ -264,3 +264,32 @@ fn two_lengths_in_a_response_by_http2_are_502() {
         assert!(read_to(&mut client, "\r\n\r\n").await.starts_with("HTTP/1.1 502"));
     });
 }
+
+#[test]
+fn a_client_that_takes_nothing_does_not_keep_its_stream() {
+    local(async {
+        let (listener, address) = upstream().await;
+        let front = Front::of(h2c(address)).await;
+        let mut client = front.client().await;
+        write(&mut client, KEPT).await;
+        let mut received = accept(&listener, 100).await;
+        let (_, mut answer) = received.recv().await.unwrap();
+        let mut stream = answer.send_response(Response::new(()), false).unwrap();
+        let block = Bytes::from(vec![b'x'; 1 << 16]);
+        // Until all buffers on the way are full, and no room comes any more.
+        loop {
+            stream.reserve_capacity(block.len());
+            let room = std::future::poll_fn(|cx| stream.poll_capacity(cx));
+            match tokio::time::timeout(Duration::from_millis(200), room).await {
+                Ok(room) => {
+                    let room = room.unwrap().unwrap();
+                    stream.send_data(block.slice(..room.min(block.len())), false).unwrap();
+                }
+                Err(_) => break,
+            }
+        }
+        front.pass_time(Duration::from_secs(601));
+        let reset = std::future::poll_fn(|cx| stream.poll_reset(cx)).await.unwrap();
+        assert_eq!(reset, Reason::CANCEL);
+    });
+}

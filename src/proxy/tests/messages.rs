@@ -9,10 +9,17 @@ fn two_framings_in_a_response_are_502_and_the_connection_is_not_reused() {
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n",
         "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\nhello",
         "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
+        "HTTP/1.1 200 OK\r\nContent-Length: 5, 5\r\n\r\nhello",
+        "HTTP/1.1 200 OK\r\nContent-Length: +5\r\n\r\nhello",
+        "HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999\r\n\r\n",
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: identity\r\n\r\n",
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nX-A: 1\r\n folded\r\nContent-Length: 0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nX-A : 1\r\nContent-Length: 0\r\n\r\n",
         "nonsense\r\n\r\n",
     ] {
         local(async {
@@ -29,6 +36,119 @@ fn two_framings_in_a_response_are_502_and_the_connection_is_not_reused() {
             assert_eq!(front.pool.counters().in_use, 0);
         });
     }
+}
+
+/// What a client must see of an upstream's answer.
+enum Seen {
+    /// This status and body, whole.
+    Whole(&'static str, &'static str),
+    /// An abort, behind the head when that was out already: never what looks like a complete body.
+    Abort,
+    /// 502, and nothing of the answer.
+    BadGateway,
+}
+
+#[test]
+fn odd_answers_are_whole_502_or_an_abort_and_leave_no_connection_to_reuse() {
+    use Seen::{Abort, BadGateway, Whole};
+    let early_hints = "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n".repeat(200);
+    let (many, huge) = (
+        format!("HTTP/1.1 200 OK\r\n{}Content-Length: 0\r\n\r\n", "X-A: 1\r\n".repeat(200)),
+        format!("HTTP/1.1 200 OK\r\nX-A: {}\r\nContent-Length: 0\r\n\r\n", "a".repeat(70_000)),
+    );
+    let hints =
+        format!("{early_hints}HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 5\r\n\r\nhello");
+    // (what the upstream sends before it closes, what the client sees)
+    for (answer, seen) in [
+        ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhelloHTTP/1.1 200 OK\r\n", Whole("200", "hello")),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello\r\n\r\n", Whole("200", "hello")),
+        (
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\ngarbage",
+            Whole("200", "hello"),
+        ),
+        ("HTTP/1.1 204 No Content\r\n\r\nhello", Whole("204", "")),
+        ("HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\nhello", Whole("304", "")),
+        ("HTTP/1.1 200 OK\r\n\r\nuntil the close", Whole("200", "until the close")),
+        ("HTTP/1.0 200 OK\r\n\r\nuntil the close", Whole("200", "until the close")),
+        ("HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\nhello", Whole("200", "hello")),
+        (&hints, Whole("200", "hello")),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nhello", Abort),
+        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", Abort),
+        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n", Abort),
+        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhellofive", Abort),
+        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-5\r\nhello\r\n", Abort),
+        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\nhello", Abort),
+        (&many, BadGateway),
+        (&huge, BadGateway),
+        ("HTTP/1.1 200 OK\r\nContent-Len", BadGateway),
+        ("HTTP/2.0 200 OK\r\nContent-Length: 0\r\n\r\n", BadGateway),
+        ("", BadGateway),
+    ] {
+        local(async {
+            let (listener, address) = upstream().await;
+            let front = Front::before(address).await;
+            let answer = answer.to_owned();
+            tokio::task::spawn_local(async move {
+                let (mut up, _) = listener.accept().await.unwrap();
+                read_to(&mut up, "\r\n\r\n").await;
+                let _ = up.write_all(answer.as_bytes()).await;
+                let _ = up.shutdown().await;
+                closed(&mut up).await;
+            });
+            let mut client = front.client().await;
+            write(&mut client, GET).await;
+            let mut bytes = Vec::new();
+            let ended = client.read_to_end(&mut bytes).await;
+            let text = String::from_utf8(bytes).unwrap();
+            let text = text.get(..300).unwrap_or(&text).to_owned();
+            let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
+            match seen {
+                Whole(status, expected) => {
+                    assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{text}");
+                    let chunked = format!("{:x}\r\n{expected}\r\n0\r\n\r\n", expected.len());
+                    assert!(
+                        ended.is_ok() && (body == expected || body.eq_ignore_ascii_case(&chunked)),
+                        "{text}"
+                    );
+                }
+                Abort if text.is_empty() => {}
+                Abort => {
+                    assert!(head.starts_with("HTTP/1.1 200 "), "{text}");
+                    let lengths = head.contains("content-length: 50");
+                    assert!(!body.ends_with("0\r\n\r\n") && (lengths || head.contains("chunked")), "{text}");
+                }
+                BadGateway => assert!(head.starts_with("HTTP/1.1 502 ") && body.is_empty(), "{text}"),
+            }
+            front.pass_time(Duration::from_millis(250));
+            assert_eq!(front.pool.counters().in_use, 0);
+            let open = front.states()[0].open;
+            assert_eq!(open, 0, "a connection was kept after {text}");
+        });
+    }
+}
+
+#[test]
+fn a_response_that_drips_arrives_as_it_comes() {
+    local(async {
+        let (listener, address) = upstream().await;
+        let front = Front::before(address).await;
+        let mut client = front.client().await;
+        write(&mut client, GET).await;
+        let (mut up, _) = listener.accept().await.unwrap();
+        read_to(&mut up, "\r\n\r\n").await;
+        for byte in "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\nServer: app\r\n\r\n".split("") {
+            write(&mut up, byte).await;
+        }
+        let head = read_to(&mut client, "\r\n\r\n").await;
+        assert!(
+            head.contains("date: Thu, 01 Jan 1970 00:00:00 GMT\r\n") && head.contains("server: app\r\n"),
+            "{head}"
+        );
+        for byte in ["a", "b", "c"] {
+            write(&mut up, byte).await;
+            read_to(&mut client, byte).await;
+        }
+    });
 }
 
 #[test]

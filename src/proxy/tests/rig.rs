@@ -20,9 +20,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::mpsc;
 
-use crate::base::clock::{ManualClock, Timestamp};
+use crate::base::clock::{Clock, ManualClock, Timestamp};
 use crate::policy::{Access, Decision, Facts, Permit, decide};
-use crate::proxy::{GroupSettings, UpstreamAddress, UpstreamGroup, UpstreamPool, Upstreams, forward};
+use crate::proxy::{
+    GroupSettings, UpstreamAddress, UpstreamGroup, UpstreamPool, UpstreamState, Upstreams, forward,
+};
 use crate::web::body::{FullBody, InboundBody};
 use crate::web::hop_by_hop;
 use crate::web::tunnel::Tunnel;
@@ -49,6 +51,7 @@ pub(super) struct Front {
     address: SocketAddr,
     pub(super) pool: Rc<UpstreamPool>,
     group: Group,
+    upstreams: Option<Rc<Upstreams>>,
     pub(super) clock: ManualClock,
     /// What each forwarding came to: a status, or the code of an error.
     pub(super) outcomes: mpsc::UnboundedReceiver<String>,
@@ -61,7 +64,14 @@ impl Front {
     }
 
     pub(super) async fn of(settings: GroupSettings) -> Self {
-        Self::over(&Upstreams::default(), settings).await
+        let upstreams = Rc::new(Upstreams::default());
+        let front = Self::over(&upstreams, settings).await;
+        Self { upstreams: Some(upstreams), ..front }
+    }
+
+    /// What is known of this front's own upstreams.
+    pub(super) fn states(&self) -> Vec<UpstreamState> {
+        self.upstreams.as_ref().unwrap().states(self.clock.now())
     }
 
     /// Over upstreams that others know too.
@@ -79,7 +89,7 @@ impl Front {
                 tokio::task::spawn_local(serve(stream, served.clone()));
             }
         });
-        Self { address, pool, group, clock, outcomes }
+        Self { address, pool, group, upstreams: None, clock, outcomes }
     }
 
     pub(super) async fn client(&self) -> TcpStream {
