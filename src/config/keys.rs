@@ -14,6 +14,7 @@ mod login;
 #[cfg(test)]
 mod page;
 mod proxy;
+mod rewriting;
 mod routes;
 mod schema;
 mod server;
@@ -39,6 +40,7 @@ const SECTIONS: &[&Section] = &[
     &proxy::PROXY,
     &routes::ROUTES,
     &upstreams::UPSTREAMS,
+    &rewriting::REWRITING,
 ];
 
 /// One table of the file.
@@ -84,7 +86,6 @@ enum Kind {
     /// A table whose keys have rows of their own.
     Table,
     /// A table with names of the user's choice.
-    #[allow(dead_code, reason = "no key is of this kind yet")]
     Map(&'static Kind),
     Either(&'static [Kind]),
 }

@@ -16,7 +16,9 @@ use crate::proxy::UpstreamAddress;
 use crate::server::{ListenAddress, ListenerSettings};
 
 mod address;
+mod answers;
 mod cookie;
+mod header_rules;
 mod headers;
 mod keys;
 mod limits;
@@ -26,6 +28,7 @@ mod matching;
 mod problem;
 mod proxy;
 mod reader;
+mod rewrite;
 mod routes;
 mod secrets;
 mod server;
@@ -171,7 +174,7 @@ fn read<'a>(tree: &'a Spanned<DeTable<'a>>, text: &str, report: &'a Report, base
     let access_log = server::access_log(root.section("access_log"), base);
     let audit_log = server::audit_log(root.section("audit_log"), base);
     let proxy = proxy::read(root.section("proxy"), base.to_owned());
-    let routes = routes::read(&mut root, &server, &proxy, |at| line_of(text, at));
+    let routes = routes::read(&mut root, &server, &proxy, base, |at| line_of(text, at));
     root.finish();
     let gateway = crate::gateway::Settings {
         prefix: server.prefix,

@@ -88,6 +88,11 @@ impl<'a> Section<'a> {
         self.table.is_some()
     }
 
+    /// Where the value of `key` stands, if it is there.
+    pub(super) fn span_of(&self, key: &str) -> Option<Range<usize>> {
+        self.table?.iter().find(|(name, _)| name.get_ref() == key).map(|(_, value)| value.span())
+    }
+
     /// Where problems go.
     pub(super) fn report(&self) -> &'a Report {
         self.report
@@ -166,6 +171,11 @@ impl<'a> Field<'a> {
     /// Notes an error at the value.
     pub(super) fn error(&self, what: impl Into<String>, mend: impl Into<String>) {
         self.report.error(self.span(), what, mend);
+    }
+
+    /// Notes an error at `span`, which lies in the value.
+    pub(super) fn error_at(&self, span: Range<usize>, what: impl Into<String>, mend: impl Into<String>) {
+        self.report.error(span, what, mend);
     }
 
     /// Notes a warning at the value.
@@ -268,6 +278,17 @@ impl<'a> Field<'a> {
         let table = self.expect("a table", self.value.get_ref().as_table())?;
         let (name, span) = (self.name.clone(), self.span());
         Some(Section { name, table: Some(table), span, known: Vec::new(), report: self.report })
+    }
+
+    /// A table with names of the user's choice: each name, its place, and its value, which carries the name of the table.
+    pub(super) fn entries(&self) -> Option<Vec<(&'a str, Range<usize>, Field<'a>)>> {
+        let table = self.expect("a table", self.value.get_ref().as_table())?;
+        let entry = |(key, value): (&'a Spanned<_>, &'a Spanned<DeValue<'a>>)| {
+            let key: &'a Spanned<std::borrow::Cow<'a, str>> = key;
+            let field = Field { name: self.name.clone(), key: key.span(), value, report: self.report };
+            (key.get_ref().as_ref(), key.span(), field)
+        };
+        Some(table.iter().map(entry).collect())
     }
 
     /// One of a few words.

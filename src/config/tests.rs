@@ -158,6 +158,90 @@ fn each_problem_has_its_exact_place() {
             "13:8: this route has the host and path and a method of the route in line 9",
         ),
         (&format!("{ROUTE}methods = []\n"), "8:11: `methods` is empty"),
+        (&format!("{ROUTE}redirect = {{ to = \"/x\" }}\n"), "8:12: this route has `upstream` and `redirect`"),
+        (
+            "[[routes]]\nrespond = {}\nstatic = { folder = \"public\" }\n",
+            "7:10: this route has `respond` and `static`",
+        ),
+        ("[[routes]]\nrespond = {}\nhost_header = \"pass\"\n", "7:15: `routes.host_header` means nothing"),
+        (
+            "[[routes]]\nrespond = {}\npath = \"/a\"\nstrip_prefix = true\n",
+            "8:16: `routes.strip_prefix` means nothing",
+        ),
+        (
+            "[[routes]]\nrespond = { status = 204, body = \"x\" }\n",
+            "6:34: a response with status 204 has no body",
+        ),
+        (
+            "[[routes]]\nredirect = { to = \"//x\" }\n",
+            "6:19: \"//x\" is no target of a redirect: it must start with /",
+        ),
+        ("[[routes]]\nredirect = { to = \"x\" }\n", "6:19: \"x\" is no target"),
+        ("[[routes]]\nredirect = { to = \"javascript:x\" }\n", "6:19: \"javascript:x\" is no target"),
+        ("[[routes]]\nredirect = { to = \"{path}\" }\n", "6:19: \"{path}\" is no target"),
+        ("[[routes]]\nredirect = { to = \"/{path}\" }\n", "6:19: \"/{path}\" is no target"),
+        ("[[routes]]\nredirect = { to = \"https://{path}\" }\n", "6:19: \"https://{path}\" is no target"),
+        ("[[routes]]\nredirect = { to = \"https://u@x/\" }\n", "6:19: \"https://u@x/\" is no target"),
+        ("[[routes]]\nredirect = { to = \"/a?b{query}\" }\n", "6:19: \"/a?b{query}\" is no target"),
+        ("[[routes]]\nredirect = { to = \"/a{host}\" }\n", "6:19: \"/a{host}\" is no target"),
+        ("[[routes]]\nredirect = { to = \"/a\\r\\nb\" }\n", "6:19: \"/a\\r\\nb\" is no target"),
+        ("[[routes]]\nredirect = { to = \"/a\", status = 304 }\n", "6:34: 304 is no redirect"),
+        ("[[routes]]\nstatic = { folder = \".\" }\n", "6:21: this folder holds the configuration"),
+        ("[[routes]]\nstatic = { folder = \"/\" }\n", "6:21: this folder holds the configuration"),
+        ("[[routes]]\nstatic = { folder = \"x/../..\" }\n", "6:21: this folder holds the configuration"),
+        ("[[routes]]\nstatic = { folder = \"p\", index = \"a/b\" }\n", "6:34: \"a/b\" is not a file name"),
+        (
+            &format!("{ROUTE}strip_prefix = true\n"),
+            "8:16: this route has the path \"/\", so there is no prefix",
+        ),
+        (
+            &format!("{}strip_prefix = true\nreplace_prefix = \"/b\"\n", ROUTE.replace("\"/\"", "\"/a\"")),
+            "8:16: `strip_prefix` and `replace_prefix` stand together",
+        ),
+        (&format!("{ROUTE}replace_prefix = \"/a/../b\"\n"), "8:18: \"/a/../b\" is not a path"),
+        (&format!("{ROUTE}host_header = \"a/b\"\n"), "8:15: \"a/b\" is not a host"),
+        (
+            &format!("{ROUTE}request_headers = {{ set = {{ remote_user = \"x\" }} }}\n"),
+            "8:29: \"remote_user\" carries an identity",
+        ),
+        (
+            &format!("{ROUTE}request_headers = {{ remove = [\"X-Auth-Request-User\"] }}\n"),
+            "8:31: \"x-auth-request-user\" carries",
+        ),
+        (
+            &format!(
+                "{ROUTE}headers = {{ user = \"X-Me\" }}\nrequest_headers = {{ add = {{ X_Me = \"x\" }} }}\n"
+            ),
+            "9:29: \"x_me\" carries",
+        ),
+        (
+            &format!("{ROUTE}request_headers = {{ set = {{ Host = \"x\" }} }}\n"),
+            "8:29: \"Host\" cannot be changed by a route",
+        ),
+        (
+            &format!("{ROUTE}request_headers = {{ set = {{ Cookie = \"x\" }} }}\n"),
+            "8:29: \"Cookie\" cannot be changed",
+        ),
+        (
+            &format!("{ROUTE}response_headers = {{ add = {{ Set-Cookie = \"x\" }} }}\n"),
+            "8:30: \"Set-Cookie\" cannot be",
+        ),
+        (
+            &format!("{ROUTE}response_headers = {{ remove = [\"Content-Length\"] }}\n"),
+            "8:32: \"Content-Length\" cannot be",
+        ),
+        (
+            &format!("{ROUTE}response_headers = {{ remove = [\"Transfer-Encoding\"] }}\n"),
+            "8:32: \"Transfer-Encoding\" can",
+        ),
+        (
+            &format!("{ROUTE}response_headers = {{ remove = [\"a b\"] }}\n"),
+            "8:32: \"a b\" is not a header name",
+        ),
+        (
+            &format!("{ROUTE}response_headers = {{ set = {{ X-A = \"a\\nb\" }} }}\n"),
+            "8:36: `routes.response_headers.set` has a value",
+        ),
         (&format!("{ROUTE}methods = [\"get\"]\n"), "8:12: \"get\" is not a method"),
         (&format!("{ROUTE}methods = [\"CONNECT\"]\n"), "8:12: CONNECT is never forwarded"),
         (&format!("{ROUTE}methods = [\"GET\", \"GET\"]\n"), "8:19: \"GET\" stands twice"),

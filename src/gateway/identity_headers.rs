@@ -163,6 +163,11 @@ impl HeaderFirewall {
         }
     }
 
+    /// Whether an upstream might take `name` for an identity header, or for a field that the gateway sets.
+    pub fn carries_identity(&self, name: &HeaderName) -> bool {
+        self.is_refused(name.as_str().as_bytes(), OddNames::Pass)
+    }
+
     fn is_refused(&self, name: &[u8], odd: OddNames) -> bool {
         let is_odd = name.iter().any(|byte| !byte.is_ascii_alphanumeric() && *byte != b'-');
         if !is_odd {

@@ -7,6 +7,7 @@ pub mod connection;
 pub mod endpoints;
 pub mod form;
 pub mod form_token;
+pub mod header_rules;
 pub mod identity_headers;
 pub mod login;
 pub mod logout;
@@ -20,7 +21,10 @@ pub mod recall;
 pub mod reply;
 pub mod request_id;
 pub mod respond;
+pub mod rewrite;
+pub mod route_answer;
 pub mod same_origin;
+pub mod static_files;
 pub mod to_https;
 pub mod tunnel;
 pub mod upgrade;
@@ -33,8 +37,11 @@ use ipnet::IpNet;
 use crate::base::clock::Clock;
 use crate::base::secret::{Random, Secret};
 use crate::gateway::form_token::FormTokens;
+use crate::gateway::header_rules::HeaderRules;
 use crate::gateway::identity_headers::{HeaderFirewall, InjectedHeaders, OddNames};
 use crate::gateway::own_paths::OwnPaths;
+use crate::gateway::rewrite::{HostHeader, PathRewrite};
+use crate::gateway::route_answer::RouteAnswer;
 use crate::gateway::tunnel::KeepAlive;
 use crate::login::Login;
 use crate::observe::metrics::{RequestCounts, RouteId};
@@ -69,6 +76,15 @@ pub struct RouteTarget {
     name: String,
     counted_as: RouteId,
     upstream: UpstreamGroup,
+    answer: Option<RouteAnswer>,
+    /// The route's own path.
+    path: String,
+    rewrite: Option<PathRewrite>,
+    host_header: HostHeader,
+    /// The hosts that the upstream takes for its own where it sees another one than the client.
+    own_hosts: Vec<Box<str>>,
+    request_headers: HeaderRules,
+    response_headers: HeaderRules,
     access: Access,
     injected: InjectedHeaders,
     odd_names: OddNames,
@@ -122,7 +138,7 @@ impl Gateway {
     pub fn build(settings: &Settings, secret: &Secret, parts: Parts) -> Result<Self, GatewayError> {
         let mut routes = RouteTable::default();
         for route in &settings.routes {
-            if route.upstream.members.is_empty() {
+            if route.upstream.members.is_empty() && route.answer.is_none() {
                 return Err(GatewayError::NoUpstream(route.name.clone()));
             }
             let odd_allowed = route.allow_odd_header_names || route.access == Access::Public;
@@ -130,6 +146,13 @@ impl Gateway {
                 name: route.name.clone(),
                 counted_as: parts.requests.route(&route.name),
                 upstream: parts.upstreams.group(&route.upstream),
+                answer: route.answer.clone(),
+                path: route.path.clone(),
+                rewrite: route.rewrite.clone(),
+                host_header: route.host_header.clone(),
+                own_hosts: route.own_hosts(),
+                request_headers: route.request_headers.clone(),
+                response_headers: route.response_headers.clone(),
                 access: route.access.clone(),
                 injected: InjectedHeaders::new(&route.headers),
                 odd_names: if odd_allowed { OddNames::Pass } else { OddNames::Drop },
@@ -201,8 +224,18 @@ pub struct RouteSettings {
     pub exact: bool,
     /// The methods it takes; empty for any, the default.
     pub methods: Vec<http::Method>,
-    /// The upstreams.
+    /// The upstreams; none where the route has an answer of its own.
     pub upstream: GroupSettings,
+    /// What the route answers itself. Default nothing.
+    pub answer: Option<RouteAnswer>,
+    /// The exchange of its prefix for the upstream. Default none.
+    pub rewrite: Option<PathRewrite>,
+    /// The Host that the upstream gets. Default the client's.
+    pub host_header: HostHeader,
+    /// Changes to the fields of requests. Default none.
+    pub request_headers: HeaderRules,
+    /// Changes to the fields of responses. Default none.
+    pub response_headers: HeaderRules,
     /// Who may.
     pub access: Access,
     /// The identity headers that the upstream receives.
@@ -220,6 +253,16 @@ pub struct RouteSettings {
 impl RouteSettings {
     fn place(&self) -> Place<'_> {
         Place { host: self.host.as_deref(), path: &self.path, exact: self.exact, methods: &self.methods }
+    }
+
+    fn own_hosts(&self) -> Vec<Box<str>> {
+        match &self.host_header {
+            HostHeader::Pass => Vec::new(),
+            HostHeader::Upstream => {
+                self.upstream.members.iter().map(|member| member.address.authority().into()).collect()
+            }
+            HostHeader::Named(name) => name.to_str().map(|name| vec![name.into()]).unwrap_or_default(),
+        }
     }
 }
 

@@ -19,7 +19,10 @@ use crate::gateway::own_paths::OwnPath;
 use crate::gateway::privacy;
 use crate::gateway::reply::{OpenLine, Reply, ReplyBody, SESSION_OVER};
 use crate::gateway::request_id::X_REQUEST_ID;
-use crate::gateway::respond::{self, Failure, INTERNAL, LOOP, METHOD, STORE_UNREACHABLE, closing};
+use crate::gateway::respond::{
+    self, Failure, INTERNAL, LOOP, METHOD, STORE_UNREACHABLE, UNREWRITABLE, closing,
+};
+use crate::gateway::rewrite::{Unrewritable, restore_location};
 use crate::gateway::to_https::https_location;
 use crate::gateway::upgrade::{FOREIGN_PAGE, Passing, UNKNOWN_PROTOCOL, comes_from_our_page};
 use crate::gateway::worker::Worker;
@@ -34,6 +37,7 @@ use crate::web::route::RouteMatch;
 use crate::web::trace_context::continue_trace;
 use crate::web::upgrade::Asked;
 
+const READS: [Method; 2] = [Method::GET, Method::HEAD];
 const NOT_UNDERSTOOD: &str = "The request could not be understood.";
 const SIGNED_OUT: &str = "Your session has ended. Sign in again.";
 const NO_ROUTE: &str = "There is nothing at this address.";
@@ -216,6 +220,23 @@ async fn walk(
     }
     note.decide(Verdict::Allow);
 
+    // Answer here: a route may need no upstream.
+    if let Some(answer) = &route.answer {
+        let reply = Box::pin(answer.reply(&request, &normal.path, &route.path, route.rewrite.as_ref())).await;
+        let mut reply = match reply {
+            Ok(reply) => reply,
+            Err(failure) => {
+                note.line(|line| line.reason = Some(failure.code));
+                let reply = failure.reply(&gateway.pages, accepts_html(request.headers()), id);
+                if failure.status == METHOD.status { respond::allowing(reply, &READS) } else { reply }
+            }
+        };
+        route.response_headers.apply(reply.headers_mut());
+        let personal = identity.is_some();
+        privacy::guard(&gateway.sessions, reply.headers_mut(), personal, managed.set_cookie, id);
+        return reply;
+    }
+
     // Dress: hop-by-hop fields first, so that a client cannot nominate ours away; then strip, then inject.
     let accept = request.headers().get(ACCEPT).cloned();
     let version = request.version();
@@ -227,6 +248,19 @@ async fn walk(
     headers.insert(X_REQUEST_ID, id_field);
     continue_trace(headers, id.number());
     worker.via().pass(headers, version);
+    route.request_headers.apply(headers);
+    route.host_header.set(headers);
+    if let Some(rewrite) = &route.rewrite {
+        rewrite.set_prefix(headers);
+        match rewrite.target(request.uri()) {
+            Ok(target) => *request.uri_mut() = target,
+            Err(Unrewritable) => {
+                note.decision(Verdict::Refuse, Some(UNREWRITABLE.code));
+                return UNREWRITABLE.reply(&gateway.pages, wants_page(accept), id);
+            }
+        }
+    }
+    let headers = request.headers_mut();
     route.injected.inject(headers, &permit);
     let passing = match asked.map(|asked| Passing::dress(asked, &mut request, &*gateway.random)).transpose() {
         Ok(passing) => passing,
@@ -263,8 +297,12 @@ async fn walk(
                     failure.reply(&gateway.pages, false, id)
                 }
             };
-            let personal = identity.is_some();
-            privacy::guard(&gateway.sessions, reply.headers_mut(), personal, managed.set_cookie, id);
+            let headers = reply.headers_mut();
+            if route.rewrite.is_some() || !route.own_hosts.is_empty() {
+                restore_location(headers, route.rewrite.as_ref(), &route.own_hosts);
+            }
+            route.response_headers.apply(headers);
+            privacy::guard(&gateway.sessions, headers, identity.is_some(), managed.set_cookie, id);
             reply
         }
         Err(error) => {

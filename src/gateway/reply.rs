@@ -12,6 +12,7 @@ use bytes::Bytes;
 use http::header::{HOST, USER_AGENT};
 use http::{HeaderValue, Method, Request, Response, Uri, Version};
 use http_body::{Body, Frame, SizeHint};
+use tower_http::services::fs::ServeFileSystemResponseBody;
 
 use crate::base::clock::Timestamp;
 use crate::base::identity::Identity;
@@ -43,6 +44,8 @@ pub struct ReplyBody {
 enum Source {
     Full(FullBody),
     Forwarded(ForwardedBody),
+    /// A file of a static folder.
+    File(Box<ServeFileSystemResponseBody>),
     /// No body: the connection becomes this.
     Tunnel(Box<LiveTunnel>),
     /// The session is over; the upstream was let go.
@@ -59,6 +62,11 @@ impl ReplyBody {
     /// and no regular end, and the exchange with the upstream is aborted.
     pub fn forwarded(body: ForwardedBody, watch: Option<SessionWatch>) -> Self {
         Self { source: Source::Forwarded(body), watch, sent: 0, line: None }
+    }
+
+    /// The body of a file of a static folder.
+    pub fn file(body: ServeFileSystemResponseBody) -> Self {
+        Self { source: Source::File(Box::new(body)), watch: None, sent: 0, line: None }
     }
 
     /// The body of an answer that opens `tunnel`.
@@ -121,6 +129,9 @@ impl Body for ReplyBody {
                 }
                 (Poll::Pending, None) => return Poll::Pending,
             },
+            Source::File(body) => {
+                ready!(Pin::new(&mut **body).poll_frame(cx)).map(|frame| frame.map_err(Into::into))
+            }
             Source::Tunnel(_) | Source::Cut => None,
         };
         if let Some(data) = frame.as_ref().and_then(|frame| frame.as_ref().ok()).and_then(Frame::data_ref) {
@@ -133,6 +144,7 @@ impl Body for ReplyBody {
         match &self.source {
             Source::Full(body) => body.is_end_stream(),
             Source::Forwarded(body) => body.is_end_stream(),
+            Source::File(body) => body.is_end_stream(),
             Source::Tunnel(_) => true,
             Source::Cut => false,
         }
@@ -142,6 +154,7 @@ impl Body for ReplyBody {
         match &self.source {
             Source::Full(body) => body.size_hint(),
             Source::Forwarded(body) => body.size_hint(),
+            Source::File(body) => body.size_hint(),
             Source::Tunnel(_) => SizeHint::with_exact(0),
             Source::Cut => SizeHint::default(),
         }

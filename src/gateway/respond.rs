@@ -90,6 +90,14 @@ pub const INTERNAL: Failure =
 pub const LOOP: Failure =
     Failure::new(StatusCode::LOOP_DETECTED, "loop", "This request goes round in a circle.");
 
+/// There is nothing at this path.
+pub const NOT_FOUND: Failure =
+    Failure::new(StatusCode::NOT_FOUND, "not_found", "There is nothing at this address.");
+
+/// The path cannot be rewritten for the upstream.
+pub const UNREWRITABLE: Failure =
+    Failure::new(StatusCode::BAD_REQUEST, "unrewritable_path", "The request could not be understood.");
+
 /// The method is none that is taken there.
 pub const METHOD: Failure =
     Failure::new(StatusCode::METHOD_NOT_ALLOWED, "method", "This page does not take that method.");
@@ -145,6 +153,11 @@ pub fn allowing(mut reply: Reply, methods: &[Method]) -> Reply {
         reply.headers_mut().insert(ALLOW, list);
     }
     reply
+}
+
+/// An answer that the configuration gives word for word.
+pub fn fixed(status: StatusCode, body: bytes::Bytes) -> Reply {
+    synthetic(status, "", body)
 }
 
 fn title(status: StatusCode) -> &'static str {

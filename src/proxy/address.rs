@@ -43,6 +43,18 @@ impl UpstreamAddress {
         Self { scheme: Scheme::Http, place: Place::Tcp { host: host.into(), port } }
     }
 
+    /// The address as a Host field says it: without the scheme's usual port; `localhost` for a path.
+    pub fn authority(&self) -> String {
+        let usual = if self.scheme == Scheme::Https { 443 } else { 80 };
+        match &self.place {
+            Place::Tcp { host, port } => {
+                let host = if host.contains(':') { format!("[{host}]") } else { host.to_string() };
+                if *port == usual { host } else { format!("{host}:{port}") }
+            }
+            Place::Unix(_) => "localhost".into(),
+        }
+    }
+
     /// The DNS name that stands for its addresses; `None` for an address literal or a path.
     pub fn dns_name(&self) -> Option<(&str, u16)> {
         match &self.place {

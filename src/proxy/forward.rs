@@ -5,8 +5,8 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
 
-use http::header::UPGRADE;
-use http::{Request, Response, StatusCode};
+use http::header::{HOST, UPGRADE};
+use http::{HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 
@@ -61,6 +61,15 @@ pub async fn forward(
     }
 }
 
+/// Makes the request one for the host of `member`.
+fn name_member(request: &mut Request<RequestBody>, member: &Member) {
+    // An attempt by HTTP/2 has left the host of another member in the target.
+    message::by_http1(request);
+    if let Ok(host) = HeaderValue::from_str(&member.endpoint().address.authority()) {
+        request.headers_mut().insert(HOST, host);
+    }
+}
+
 /// How an attempt failed.
 enum Failed {
     /// Not a byte was written; the request is where it was.
@@ -89,6 +98,8 @@ impl Exchange<'_> {
             group.budget.note_request(self.pool.shared().now.get());
             copy = Copy::of(&request, self.pool.shared()).filter(|_| !self.upgradable);
         }
+        // A request without Host is for whichever member gets it.
+        let names_member = !request.headers().contains_key(HOST);
         let mut request = Some(request);
         let (mut tried, mut attempts) = (Tried::default(), 0);
         loop {
@@ -100,6 +111,9 @@ impl Exchange<'_> {
                 return Err(ForwardError::NoMember);
             };
             tried.insert(index);
+            if let (true, Some(request)) = (names_member, &mut request) {
+                name_member(request, member);
+            }
             let failed = match self.with(member, &mut request).await {
                 Ok(answered) => {
                     member.endpoint().note_answer();

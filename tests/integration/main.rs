@@ -30,6 +30,7 @@ mod operation;
 mod own_pages;
 mod redis;
 mod reload;
+mod rewriting;
 mod routing;
 mod seed_defects;
 mod seed_mapping;

@@ -33,7 +33,7 @@ upstream_tls = { ca = "cert.pem", certificate = "cert.pem", key = "cert.key" }
         key(
             "routes.upstream",
             Kind::List(&Kind::Either(&[UPSTREAM, Kind::Table])),
-            Required,
+            Said("must be given, unless the route answers itself"),
             "`http://host[:port]`, `https://host[:port]`, `h2c://host[:port]` (HTTP/2 in clear text), `unix:path`, or a table",
         )
         .within("1 to 128"),
