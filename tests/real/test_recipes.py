@@ -135,18 +135,58 @@ class OneTlsSite(unittest.TestCase):
         self.assertEqual(site.request("GET", "/index.html")[1], b"the wiki")
 
 
+def start_radicale(test, recipe, settings):
+    """Radicale with these settings on the page's port 5232."""
+    config = recipe.path / "radicale.ini"
+    config.write_text(f"{settings}\n[storage]\nfilesystem_folder = {recipe.path}/collections\n")
+    log = recipe.path / "radicale.log"
+    argv = [VENV / "bin/python", "-m", "radicale", "--config", config]
+    app = Process(argv, log, env={**os.environ, "RADICALE_CONFIG": ""})
+    test.addClassCleanup(app.stop)
+    wait_until(lambda: accepts(recipe.ports["5232"]), "radicale", process=app.child, log=log)
+
+
+class AppBelowAPath(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.recipe = Recipe(cls, "app-below-a-path.md")
+        port = cls.recipe.ports["5232"]
+        start_radicale(
+            cls, cls.recipe, f"[server]\nhosts = 127.0.0.1:{port}\n[auth]\ntype = http_x_remote_user\n[rights]\ntype = owner_only"
+        )
+        home = cls.recipe.path / "srv/home"
+        home.mkdir(parents=True)
+        (home / "index.html").write_text("home")
+        cls.gateway = cls.recipe.start()
+        cls.alice = Site("home.example.com", cls.gateway.port).signed_in("alice")
+
+    def test_the_file_passes_the_check_without_a_warning(self):
+        self.assertRegex(self.gateway.check(), ": ok .*, 0 warnings")
+
+    def test_the_app_works_below_its_path_links_and_redirects_included(self):
+        made, said = self.alice.request("MKCALENDAR", "/calendar/alice/work/")
+        self.assertEqual(made.status, 201, said)
+        found, body = self.alice.request("PROPFIND", "/calendar/alice/", headers={"Depth": "1"})
+        self.assertEqual(found.status, 207)
+        self.assertIn(b"<href>/calendar/alice/work/</href>", body)
+        sent, _ = self.alice.request("GET", "/calendar/")
+        self.assertEqual(sent.status, 302)
+        target = sent.getheader("Location")
+        self.assertRegex(target, r"^(http://home\.example\.com)?/calendar/\.web")
+        page, _ = self.alice.request("GET", target.removeprefix("http://home.example.com"))
+        self.assertIn(page.status, (200, 302))
+
+    def test_the_rest_of_the_host_is_the_folder_and_needs_the_login_too(self):
+        self.assertEqual(self.alice.request("GET", "/")[1], b"home")
+        self.assertEqual(self.alice.request("GET", "/calendars")[0].status, 404)
+        self.assertEqual(Site("home.example.com", self.gateway.port).request("GET", "/")[0].status, 401)
+
+
 class HeaderLogin(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         cls.recipe = Recipe(cls, "header-login.md")
-        radicale, _ = cls.recipe.blocks("ini")
-        config = cls.recipe.path / "radicale.ini"
-        config.write_text(f"{radicale}\n[storage]\nfilesystem_folder = {cls.recipe.path}/collections\n")
-        log = cls.recipe.path / "radicale.log"
-        argv = [VENV / "bin/python", "-m", "radicale", "--config", config]
-        app = Process(argv, log, env={**os.environ, "RADICALE_CONFIG": ""})
-        cls.addClassCleanup(app.stop)
-        wait_until(lambda: accepts(cls.recipe.ports["5232"]), "radicale", process=app.child, log=log)
+        start_radicale(cls, cls.recipe, cls.recipe.blocks("ini")[0])
         cls.echo = HeaderEcho(cls, cls.recipe.ports["3000"])
         cls.gateway = cls.recipe.start()
 
