@@ -3,6 +3,8 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use rustix::process::{Resource, getrlimit, setrlimit};
+
 use crate::app::{self, Ended, Running};
 use crate::base::clock::SystemClock;
 use crate::base::secret::SystemRandom;
@@ -15,6 +17,7 @@ const UNCLEAN: u8 = 3;
 pub(super) fn serve(config: &Config, announce: impl FnOnce(&Running)) -> ExitCode {
     // What the gateway writes is its own business; stores that make files of their own follow this.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    raise_open_files();
     // A clock set back between two runs must not give sessions their time again (S19).
     let clock = SystemClock::starting_at_least(config.session.latest_moment());
     match app::start(config, Arc::new(clock), Arc::new(SystemRandom)) {
@@ -30,6 +33,14 @@ pub(super) fn serve(config: &Config, announce: impl FnOnce(&Running)) -> ExitCod
             ExitCode::FAILURE
         }
     }
+}
+
+/// As many open files as the system allows without asking: the usual 1024 are used up by a few hundred clients and their upstreams.
+fn raise_open_files() {
+    let mut limits = getrlimit(Resource::Nofile);
+    limits.current = limits.maximum;
+    // Where it cannot be, the gateway runs with fewer, and says so when they are used up.
+    let _ = setrlimit(Resource::Nofile, limits);
 }
 
 /// The address a browser on this machine opens for `running`.

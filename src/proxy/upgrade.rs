@@ -11,6 +11,8 @@ use hyper::body::Incoming;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
 
 use crate::proxy::body::ForwardedBody;
 use crate::proxy::error::{ForwardError, out_of_time};
@@ -54,7 +56,7 @@ pub(super) async fn accept(
     parts.headers.remove(CONTENT_LENGTH);
     parts.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
     parts.headers.insert(UPGRADE, protocol);
-    let tunnel = Tunnel::new(UpstreamStream { io: TokioIo::new(stream), _lease: lease });
+    let tunnel = Tunnel::new(UpstreamStream { io: Some(TokioIo::new(stream)), ended: false, _lease: lease });
     Ok(Response::from_parts(parts, ForwardedBody::tunnelled(body, tunnel)))
 }
 
@@ -70,10 +72,19 @@ fn protocols(value: &HeaderValue) -> impl Iterator<Item = &[u8]> {
     value.as_bytes().split(|b| *b == b',').map(<[u8]>::trim_ascii).filter(|protocol| !protocol.is_empty())
 }
 
-/// The upstream's stream behind its 101. It counts as a request in flight until it is dropped.
+/// The upstream's stream behind its 101. It counts as a request in flight until it is dropped, and dropped with its writing side
+/// open it aborts.
 struct UpstreamStream {
-    io: TokioIo<Upgraded>,
+    /// Gone only while it is dropped.
+    io: Option<TokioIo<Upgraded>>,
+    ended: bool,
     _lease: Lease,
+}
+
+impl UpstreamStream {
+    fn io(&mut self) -> io::Result<Pin<&mut TokioIo<Upgraded>>> {
+        self.io.as_mut().map(Pin::new).ok_or_else(|| io::ErrorKind::NotConnected.into())
+    }
 }
 
 impl AsyncRead for UpstreamStream {
@@ -82,20 +93,35 @@ impl AsyncRead for UpstreamStream {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_read(cx, buf)
+        self.io()?.poll_read(cx, buf)
     }
 }
 
 impl AsyncWrite for UpstreamStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, buf)
+        self.io()?.poll_write(cx, buf)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
+        self.io()?.poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
+        self.ended = true;
+        self.io()?.poll_shutdown(cx)
+    }
+}
+
+impl Drop for UpstreamStream {
+    fn drop(&mut self) {
+        let Some(io) = self.io.take().filter(|_| !self.ended) else { return };
+        // A failure leaves an ordinary close, which is all there is on a unix socket, too.
+        let _ = match io.into_inner().downcast::<TokioIo<TcpStream>>() {
+            Ok(parts) => parts.io.inner().set_zero_linger(),
+            Err(other) => match other.downcast::<TokioIo<TlsStream<TcpStream>>>() {
+                Ok(parts) => parts.io.inner().get_ref().0.set_zero_linger(),
+                Err(_) => Ok(()),
+            },
+        };
     }
 }

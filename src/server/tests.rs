@@ -16,9 +16,22 @@ use super::worker::{Pace, start_at_pace};
 use super::*;
 
 mod multiplexed;
+mod multiplexed_tunnels;
+mod openings;
 mod tunnels;
 
-use crate::base::clock::{ManualClock, Timestamp};
+/// How long a test waits; what is shared with the integration tests reads it from there.
+#[path = "../../tests/integration/support"]
+#[allow(dead_code, unreachable_pub, reason = "shared with the integration tests")]
+mod support {
+    pub mod h2;
+    pub mod tls;
+    pub mod wire;
+
+    pub const PATIENCE: std::time::Duration = std::time::Duration::from_secs(20);
+}
+
+use crate::base::clock::{Clock, ManualClock, SystemClock, Timestamp};
 
 /// What tests wait for and let go.
 #[derive(Clone)]
@@ -101,6 +114,7 @@ impl Service for Tiny {
                             .collect::<String>(),
                     )
                 }
+                "/certificate" => text(format!("{:?}", peer.certificate)),
                 "/peer" => text(format!("{}", peer.address.is_some())),
                 "/panic" => panic!("on request"),
                 "/echo" => match request.into_body().collect().await {
@@ -182,12 +196,13 @@ impl Running {
             panic!("a TCP address was asked for");
         };
         let clock = ManualClock::new(Timestamp::from_secs(1_000));
+        let tls = settings.tls.as_ref().map(|tls| tls::Tls::load(tls, SystemClock::default().now()).unwrap());
         let pace = Pace { clock: Arc::new(clock.clone()), sweep_period: Duration::from_millis(5) };
         let signals =
             Signals { entered: Arc::new(Semaphore::new(0)), released: Arc::new(Semaphore::new(0)), upstream };
         let given = signals.clone();
         let make = move |worker| Tiny { worker, signals: given.clone() };
-        let workers = start_at_pace(settings, &listeners, None, &pace, make).unwrap();
+        let workers = start_at_pace(settings, &listeners, tls.as_ref(), &pace, make).unwrap();
         Self { address, workers, clock, signals }
     }
 

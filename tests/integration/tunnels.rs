@@ -178,6 +178,23 @@ fn each_way_ends_on_its_own() {
 }
 
 #[test]
+fn a_reset_of_one_side_is_a_reset_of_the_other() {
+    let upstream = Hand::start();
+    let gateway = upstream.public().start();
+    for from_client in [true, false] {
+        let mut client = ask(gateway.address(), "", "");
+        let mut held = upstream.accept();
+        held.switch(PROOF, "");
+        head_of(&mut client);
+        let (one, mut other) = if from_client { (client, held.stream) } else { (held.stream, client) };
+        socket2::SockRef::from(&one).set_linger(Some(Duration::ZERO)).unwrap();
+        drop(one);
+        let end = other.read(&mut [0]).expect_err("it saw a regular end");
+        assert_eq!(end.kind(), std::io::ErrorKind::ConnectionReset);
+    }
+}
+
+#[test]
 fn a_logout_closes_both_sides_of_the_users_websockets_and_nobody_elses() {
     let upstream = Hand::start();
     let gateway = upstream.protecting().start();

@@ -1,20 +1,12 @@
-//! HTTP/2: streams side by side, each judged and ended on its own; tunnels, stalls and drains of a connection with many.
+//! HTTP/2: streams side by side, each judged and ended on its own; stalls and drains of a connection with many.
 
 use h2::Reason;
 use h2::client::Builder;
 
-use self::client::{Http2Client, Http2Stream, in_time, piece, request, rest};
-use super::tunnels::Rig;
+use super::support::h2::{Http2Client, in_time, piece, request, rest};
 use super::*;
 
-/// How long a test waits; the client reads it from here.
-const PATIENCE: Duration = Duration::from_secs(20);
-
-#[path = "../../../tests/integration/support/h2.rs"]
-#[allow(dead_code, unreachable_pub, reason = "shared with the integration tests")]
-mod client;
-
-fn h2c(settings: &mut Settings) {
+pub(super) fn h2c(settings: &mut Settings) {
     for listener in &mut settings.listen {
         listener.h2c = true;
     }
@@ -26,7 +18,7 @@ fn server() -> Running {
     Running::with(&settings, None)
 }
 
-fn get(path: &str) -> http::Request<()> {
+pub(super) fn get(path: &str) -> http::Request<()> {
     request(Method::GET, &format!("http://a{path}"), &[])
 }
 
@@ -35,7 +27,7 @@ fn post(path: &str) -> http::Request<()> {
 }
 
 impl Running {
-    fn http2(&self) -> Http2Client {
+    pub(super) fn http2(&self) -> Http2Client {
         Http2Client::with_prior_knowledge(self.address)
     }
 
@@ -235,106 +227,6 @@ fn a_response_that_is_taken_slowly_and_a_request_that_takes_long_go_on() {
     assert_eq!(held.answer().text(), "held");
 }
 
-fn tunnelling() -> Rig {
-    Rig::with(h2c)
-}
-
-fn connect(client: &mut Http2Client) -> Http2Stream {
-    let mut request = request(Method::CONNECT, "http://a/tunnel", &[]);
-    request.extensions_mut().insert(h2::ext::Protocol::from_static("test"));
-    client.open(request, false)
-}
-
-#[test]
-fn an_extended_connect_opens_a_tunnel_whose_ways_end_on_their_own() {
-    let rig = tunnelling();
-    let mut client = rig.server.http2();
-    // Settings have come with the first answer.
-    client.get("http://a/", &[]);
-    assert!(client.may_tunnel());
-    for client_first in [true, false] {
-        let (response, mut up) = connect(&mut client).tunnel();
-        assert_eq!(response.status(), 200);
-        let mut down = response.into_body();
-        let mut upstream = rig.accept();
-        up.send_data("there".into(), false).unwrap();
-        assert_eq!(upstream.up_to("there"), "there");
-        upstream.send("back");
-        assert_eq!(piece(&mut down).unwrap().unwrap(), "back");
-        if client_first {
-            up.send_data("last".into(), true).unwrap();
-            assert_eq!(upstream.rest(), ("last".into(), false));
-            upstream.send("still");
-            drop(upstream);
-            assert_eq!(rest(&mut down).unwrap(), b"still");
-        } else {
-            upstream.0.shutdown(std::net::Shutdown::Write).unwrap();
-            assert_eq!(rest(&mut down).unwrap(), b"");
-            up.send_data("still".into(), true).unwrap();
-            assert_eq!(upstream.rest(), ("still".into(), false));
-        }
-    }
-    assert_eq!(client.get("http://a/", &[]).text(), "hello");
-}
-
-#[test]
-fn much_goes_through_a_tunnel_over_http_2_unchanged() {
-    let rig = tunnelling();
-    let mut client = rig.server.http2();
-    let (response, mut up) = connect(&mut client).tunnel();
-    let mut down = response.into_body();
-    let upstream = rig.accept();
-    let pattern: Vec<u8> = (0..3_000_000_u32).map(|n| (n / 7 % 251) as u8).collect();
-    let mut echo = (upstream.0.try_clone().unwrap(), upstream.0);
-    std::thread::spawn(move || {
-        std::io::copy(&mut echo.0, &mut echo.1).unwrap();
-        echo.1.shutdown(std::net::Shutdown::Write).unwrap();
-    });
-    up.send_data(pattern.clone().into(), true).unwrap();
-    let seen = rest(&mut down).unwrap();
-    assert!(seen == pattern, "{} bytes", seen.len());
-}
-
-#[test]
-fn a_reset_stream_resets_the_upstream_and_the_other_way_round() {
-    let rig = tunnelling();
-    let mut client = rig.server.http2();
-    for reason in [Reason::CANCEL, Reason::INTERNAL_ERROR] {
-        let (response, mut up) = connect(&mut client).tunnel();
-        let mut upstream = rig.accept();
-        up.send_reset(reason);
-        assert!(upstream.rest().1, "the upstream saw a regular end after {reason}");
-        drop(response);
-    }
-    let (response, _up) = connect(&mut client).tunnel();
-    rig.accept().reset();
-    assert!(rest(&mut response.into_body()).unwrap_err().is_reset());
-    assert_eq!(client.get("http://a/", &[]).text(), "hello");
-}
-
-#[test]
-fn the_end_of_a_connection_resets_the_upstreams_of_its_tunnels() {
-    let rig = tunnelling();
-    let mut client = rig.server.client();
-    client.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0");
-    drop(client);
-    let mut connection = rig.server.http2();
-    let (_response, _up) = connect(&mut connection).tunnel();
-    let mut upstream = rig.accept();
-    let Rig { server, .. } = rig;
-    assert_eq!(server.drain(Duration::ZERO), DrainReport { finished: 0, cut: 1 });
-    assert!(upstream.rest().1, "the upstream saw a regular end");
-}
-
-#[test]
-fn a_connect_that_is_answered_with_success_and_no_tunnel_is_a_failure_of_ours() {
-    let rig = tunnelling();
-    let mut client = rig.server.http2();
-    let mut request = request(Method::CONNECT, "http://a/", &[]);
-    request.extensions_mut().insert(h2::ext::Protocol::from_static("test"));
-    assert_eq!(client.open(request, true).head().unwrap().status(), 500);
-}
-
 #[test]
 fn a_drain_says_goaway_finishes_the_streams_in_flight_and_takes_no_more() {
     let server = server();
@@ -351,21 +243,6 @@ fn a_drain_says_goaway_finishes_the_streams_in_flight_and_takes_no_more() {
     assert!(matches!(busy.wait_for_end(), None | Some(Reason::NO_ERROR)));
     assert!(!busy.takes_requests());
     assert_eq!(finishing.join().unwrap(), DrainReport { finished: 1, cut: 0 });
-}
-
-#[test]
-fn a_drain_cuts_streams_and_tunnels_that_are_left_after_the_grace() {
-    let rig = tunnelling();
-    let mut client = rig.server.http2();
-    let held = client.open(get("/hold"), true);
-    rig.server.wait_until_held();
-    let (response, _up) = connect(&mut client).tunnel();
-    let mut upstream = rig.accept();
-    let Rig { server, .. } = rig;
-    assert_eq!(server.drain(Duration::from_millis(50)), DrainReport { finished: 0, cut: 1 });
-    assert!(held.head().is_err());
-    assert!(rest(&mut response.into_body()).is_err());
-    assert!(upstream.rest().1);
 }
 
 #[test]
