@@ -109,6 +109,29 @@ class Schema(unittest.TestCase):
         self.assertNotEqual(code, 0)
         self.assertIn('"laxx" is not one of', said)
 
+    def test_every_alternative_in_the_comments_of_the_example_passes(self):
+        text = (ROOT / "gateway.toml.example").read_text()
+        section, alternatives = "", []
+        for line in text.splitlines():
+            header = re.match(r"(?:# )?\[+([a-z0-9_.]+)\]+", line)
+            section = header[1] if header else section
+            if re.match(r"# [a-z0-9_]+ = ", line):
+                alternatives.append((section, line[2:]))
+        self.assertGreater(len(alternatives), 20)
+        wholes = []
+        for section, line in alternatives:
+            whole = tomllib.loads(text)
+            if section == "tls":
+                whole["tls"] = {"certificates": [{"certificate": "a.pem", "key": "a.key"}]}
+            table = whole
+            for part in section.split("."):
+                table = table[part][0] if isinstance(table[part], list) else table[part]
+            table.update(tomllib.loads(line))
+            wholes.append(whole)
+        for (section, line), verdict in zip(alternatives, self.verdicts(wholes)):
+            with self.subTest(section, line=line):
+                self.assertEqual(verdict, [])
+
     def test_every_configuration_in_the_documents_passes(self):
         pages = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
         found = [(page, block) for page in pages for block in re.findall(r"^```toml\n(.*?)^```", page.read_text(), re.M | re.S)]
