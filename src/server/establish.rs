@@ -13,6 +13,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::server::caps::Place;
 use crate::server::client_stream::ClientStream;
 use crate::server::listener::Role;
+use crate::server::metrics::OpenConnection;
 use crate::server::preface::{self, Begins};
 use crate::server::stall::{Activity, Order};
 use crate::server::tls::{ClientCertificate, H2, Tls};
@@ -27,6 +28,7 @@ pub(super) async fn serve<T: ClientStream, S: Service>(
     mut peer: Peer,
     activity: Rc<Activity>,
     mut place: Place,
+    counted: &OpenConnection,
 ) {
     activity.opening();
     if role.proxy_protocol {
@@ -40,7 +42,7 @@ pub(super) async fn serve<T: ClientStream, S: Service>(
             Some(Some(client)) => {
                 peer.address = Some(client);
                 if !worker.service.trusts(&peer) && !place.is_of(client.ip()) {
-                    return worker.refuse();
+                    return worker.refuse(counted);
                 }
             }
             Some(None) => {}

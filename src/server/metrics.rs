@@ -12,11 +12,17 @@ pub(super) struct ListenerCounts {
     listener: String,
     accepted: AtomicU64,
     closed: AtomicU64,
+    refused: AtomicU64,
 }
 
 impl ListenerCounts {
     pub(super) fn new(listener: String) -> Arc<Self> {
-        Arc::new(Self { listener, accepted: AtomicU64::new(0), closed: AtomicU64::new(0) })
+        Arc::new(Self {
+            listener,
+            accepted: AtomicU64::new(0),
+            closed: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+        })
     }
 
     /// Counts a connection, until what this returns is dropped.
@@ -28,6 +34,13 @@ impl ListenerCounts {
 
 /// A connection that is open.
 pub(super) struct OpenConnection(Arc<ListenerCounts>);
+
+impl OpenConnection {
+    /// It is one more than there may be.
+    pub(super) fn is_refused(&self) {
+        self.0.refused.fetch_add(1, Ordering::Relaxed);
+    }
+}
 
 impl Drop for OpenConnection {
     fn drop(&mut self) {
@@ -52,6 +65,9 @@ impl Source for ConnectionCounts {
         scrape.gauges("connections_open", "Client connections that are open", ["listener"], open);
         let accepted = rows(|counts| counts.accepted.load(Ordering::Relaxed));
         scrape.counters("connections_accepted", "Client connections accepted", ["listener"], accepted);
+        let refused = rows(|counts| counts.refused.load(Ordering::Relaxed));
+        let help = "Of those, closed at once because there were as many as server.max_connections or max_connections_per_source allows";
+        scrape.counters("connections_refused", help, ["listener"], refused);
     }
 }
 

@@ -282,7 +282,7 @@ impl<S: Service> Worker<S> {
         // Behind a proxy we trust there are many clients, and it names them only later, or in each request.
         let source = peer.address.filter(|_| !self.service.trusts(&peer));
         let Some(place) = self.places.take(source.map(|source| source.ip())) else {
-            return self.refuse();
+            return self.refuse(&counted);
         };
         let activity = Rc::new(Activity::new(Rc::clone(&self.now)));
         let entry = Entry::new(Rc::clone(self), Rc::clone(&activity), counted);
@@ -296,13 +296,14 @@ impl<S: Service> Worker<S> {
         } else {
             tokio::task::spawn_local(async move {
                 let worker = &entry.worker;
-                establish::serve(worker, role, stream, peer, activity, place).await;
+                establish::serve(worker, role, stream, peer, activity, place, &entry.counted).await;
             });
         }
     }
 
     /// A connection is beyond the caps: the sweep says how many there were.
-    pub(super) fn refuse(&self) {
+    pub(super) fn refuse(&self, counted: &OpenConnection) {
+        counted.is_refused();
         self.refused.set(self.refused.get().saturating_add(1));
     }
 }
@@ -311,7 +312,7 @@ impl<S: Service> Worker<S> {
 struct Entry<S: Service> {
     worker: Rc<Worker<S>>,
     key: u64,
-    _counted: OpenConnection,
+    counted: OpenConnection,
 }
 
 impl<S: Service> Entry<S> {
@@ -322,7 +323,7 @@ impl<S: Service> Entry<S> {
         if let Some(load) = worker.loads.get(worker.index) {
             load.fetch_add(1, Ordering::Relaxed);
         }
-        Self { worker, key, _counted: counted }
+        Self { worker, key, counted }
     }
 }
 

@@ -140,6 +140,19 @@ fn client_connections_are_counted_by_listener() {
 }
 
 #[test]
+fn connections_beyond_the_cap_are_counted() {
+    let upstream = TestUpstream::start();
+    let gateway = Setup::protecting(&upstream).server("max_connections = 1").start();
+    let label = format!("{{listener=\"{}\"}}", gateway.address());
+    let mut wire = gateway.wire();
+    wire.send(format!("GET / HTTP/1.1\r\nHost: {}\r\n\r\n", gateway.address()));
+    wire.receive().unwrap();
+    assert!(gateway.wire().is_closed_by_peer());
+    until(&gateway, &format!("connections_refused_total{label}"), 1);
+    until(&gateway, &format!("connections_open{label}"), 1);
+}
+
+#[test]
 fn open_websockets_are_counted() {
     let upstream = TestUpstream::with(|_, stream| {
         stream.write_all(
