@@ -32,6 +32,7 @@ HASH = "$argon2id$v=19$m=64,t=1,p=1$Zmx1aWRnYXRlc2FsdDEyMw$jp3/xGtYX6blaCAIXTdYA
 SLED_CACHE = 16 << 20
 UNMEASURED = compare.UNMEASURED
 BOTH = f"{PROXY_CORE},{RIG_CORE}"
+PARTS = ["start", "table", "lookup", "activity", "storm", "sweep"]
 
 
 class Gateway:
@@ -87,14 +88,17 @@ path = "/active"
 upstream = ["http://127.0.0.1:{upstream}"]
 """
         )
-        self.cookies = self.home / "cookies"
+        self.cookies, self.program = self.home / "cookies", fill
+        self.fill(sessions, lives, self.cookies)
+
+    def fill(self, sessions, lives, cookies):
+        """Adds that many sessions to its store. It must not run."""
         began = time.monotonic()
-        argv = [fill, self.home / "gateway.toml", str(sessions), str(lives), self.cookies]
+        argv = [self.program, self.home / "gateway.toml", sessions, lives, cookies]
         done = subprocess.run([str(part) for part in argv], capture_output=True, text=True, timeout=1800)
         if done.returncode != 0:
             raise Unmeasurable(f"filling: {done.stdout}{done.stderr}".strip()[-400:])
-        self.filled_at = time.time()
-        print(f"{self.name}: filled in {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
+        print(f"{self.name}: {sessions:,} filled in {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
 
     def start(self, cores=PROXY_CORE):
         """Starts it; gives the seconds until /readyz said yes."""
@@ -135,10 +139,6 @@ upstream = ["http://127.0.0.1:{upstream}"]
         """What it said it found at its last start."""
         return int(re.findall(r"live=(\d+)", (self.home / "gateway.log").read_text())[-1])
 
-    def first_cookie(self):
-        with self.cookies.open() as file:
-            return file.readline().strip()
-
 
 def wrk(port, script, seconds, connections, environment):
     """Requests, seconds, answers that were not wanted."""
@@ -152,9 +152,9 @@ def wrk(port, script, seconds, connections, environment):
     return requests, size, micros / 1e6, errors
 
 
-def lookup(gateway, seconds, connections, path="/"):
-    """CPU nanoseconds of the whole process per proxied request with random sessions."""
-    environment = {"COOKIES": str(gateway.cookies), "ASK": path}
+def lookup(gateway, seconds, connections, path="/", **more):
+    """CPU nanoseconds of the whole process per proxied request with random sessions; `more` for the generator."""
+    environment = {"COOKIES": str(gateway.cookies), "ASK": path, **more}
     wrk(gateway.port, "cookies.lua", 1, connections, environment)
     before = compare.counters(gateway)
     requests, size, took, errors = wrk(gateway.port, "cookies.lua", seconds, connections, environment)
@@ -235,8 +235,57 @@ def storm(rig, gateway, seconds):
     return requests / took, calm, p99(sampler.samples, middle, busy)[0], p99(sampler.samples, busy, end)[0]
 
 
-def sweep(rig, gateway):
-    """p99 calm and during the clean-up of everything in the store; how many and how long."""
+def compared(cases, options):
+    """Each case once a round, in alternating order; `cases` are pairs of a name and a measurement."""
+    samples = {name: [] for name, _ in cases}
+    for number in range(options.rounds):
+        for name, measured in cases if number % 2 == 0 else reversed(cases):
+            samples[name].append(measured())
+    return samples
+
+
+def versus(samples, name, base):
+    """The medians of a case, and of its ratios to another of the same round."""
+    ratios = [value / first for value, first in zip(samples[name], samples[base], strict=True)]
+    words = f"{statistics.median(samples[name]) / 1000:.2f} µs; × {base}: {statistics.median(ratios):.3f}"
+    return f"{words} ({min(ratios):.3f} to {max(ratios):.3f})"
+
+
+def lookups(small, middle, large, options):
+    """What the number of sessions does to a request, apart from what a million cookies do to the generator beside it.
+
+    The generator shares the last cache with the gateway. So the row is held against a gateway with a thousand sessions while the
+    generator reads through the same million cookies. What is left is the lookup: its cache and page-table misses.
+    """
+    few, reading = str(1000), str(large.cookies)
+    quiet, control = small.name, f"{small.name}, generator reads a million"
+    cases = [
+        (quiet, lambda: lookup(small, options.seconds, 32)),
+        (control, lambda: lookup(small, options.seconds, 32, BESIDE=reading)),
+        (middle.name, lambda: lookup(middle, options.seconds, 32)),
+        (f"{large.name}, a thousand of them asked for", lambda: lookup(large, options.seconds, 32, FEW=few)),
+        (large.name, lambda: lookup(large, options.seconds, 32)),
+    ]
+    samples = compared(cases, options)
+    rows = [
+        (f"CPU per proxied request, {name}", versus(samples, name, control if name == large.name else quiet),
+         "≤ 1.03" if name == large.name else "")
+        for name, _ in cases
+    ]  # fmt: skip
+    drift = compare.spread(samples[quiet])
+    rows.append((f"spread of the control ({quiet})", f"{drift:.1%}", f"≤ {compare.DRIFT_BOUND:.0%}, else no conclusion"))
+    return rows, drift
+
+
+def activity(small, large, options):
+    """On "/active" each session's first request in a minute also writes its activity: with many sessions, nearly every one."""
+    cases = [(gateway.name, lambda gateway=gateway: lookup(gateway, options.seconds, 32, "/active")) for gateway in (small, large)]
+    samples = compared(cases, options)
+    return [(f"CPU per proxied request, {name}, its activity written", versus(samples, name, small.name), "") for name, _ in cases]
+
+
+def sweep(rig, gateway, dying):
+    """p99 calm and during the clean-up of the `dying` in the store; how many and how long."""
     gateway.cookie = cookie_of_login(rig, gateway)
     sampler = Sampler(gateway)
     sampler.start()
@@ -246,7 +295,7 @@ def sweep(rig, gateway):
         time.sleep(1)
         for line in (gateway.home / "gateway.log").read_text().splitlines():
             cleaned = re.match(r"(\S+)Z .*sessions cleaned.*removed=(\d+).*took_ms=(\d+)", line)
-            if cleaned and int(cleaned[2]) > gateway.sessions / 10:
+            if cleaned and int(cleaned[2]) > dying / 10:
                 found = cleaned
         if time.monotonic() > deadline:
             sampler.stop()
@@ -260,8 +309,8 @@ def sweep(rig, gateway):
 
 
 def rows(options, problems):
-    """The table's rows: figure, value, aim."""
-    found = []
+    """The table's rows: figure, value, aim; and how far the control drifted."""
+    found, drift = [], 0.0
 
     def attempt(name, aim, measured):
         try:
@@ -274,82 +323,72 @@ def rows(options, problems):
         rig = Rig(folder)
         try:
             upstream = rig.upstream().port
-            gateways = [Gateway(rig, sessions, upstream, options.fill) for sessions in sorted({1000, options.sessions // 10, options.sessions})]
-            small, *_, large = gateways
-            control = []
-            expected = {}
+            sizes = sorted({1000, options.sessions // 10, options.sessions})
+            gateways = [Gateway(rig, sessions, upstream, options.fill) for sessions in sizes]
+            small, middle, large = gateways
             for gateway in gateways[:-1]:
                 gateway.start()
             starts = []
-            for _ in range(3):
+            for _ in range(3 if "start" in options.only else 1):
                 starts.append(large.start(BOTH))
                 large.stop()
             large.start()
             for gateway in gateways:
-                expected[gateway.name] = gateway.live() == gateway.sessions
-            if not all(expected.values()):
-                raise Unmeasurable(f"not every session was found at start: {expected}")
-            attempt(
-                f"start to ready with {large.name}", "≤ 5 s",
-                lambda: f"{statistics.median(starts):.2f} s ({min(starts):.2f} to {max(starts):.2f})",
-            )  # fmt: skip
-            attempt(
-                "resident memory per session, all of the process", "",
-                lambda: f"{(large.resident() - small.resident()) / (large.sessions - small.sessions):.0f} bytes",
-            )  # fmt: skip
-            attempt(
-                f"the same without the store's own cache ({SLED_CACHE >> 20} MiB)", "≤ 200 bytes",
-                lambda: f"{(large.resident() - small.resident() - SLED_CACHE) / (large.sessions - small.sessions):.0f} bytes",
-            )  # fmt: skip
-            attempt("of these the session table alone (its own test)", "≤ 200 bytes", table_bytes)
-            # On "/active" each session's first request in a minute also writes its activity: with many sessions, nearly every one.
-            for path, words in (("/", ""), ("/active", ", its activity written")):
-                samples = {gateway.name: [] for gateway in gateways}
-                for number in range(options.rounds):
-                    for gateway in gateways if number % 2 == 0 else reversed(gateways):
-                        samples[gateway.name].append(lookup(gateway, options.seconds, 32, path))
-                base = samples[small.name]
-                control = base if path == "/" else control
-                for gateway in gateways:
-                    cpu = samples[gateway.name]
-                    ratios = [value / first for value, first in zip(cpu, base, strict=True)]
-                    found.append(
-                        (
-                            f"CPU per proxied request, random ids, {gateway.name}{words}",
-                            f"{statistics.median(cpu) / 1000:.2f} µs; × {small.name}: {statistics.median(ratios):.3f} ({min(ratios):.3f} to {max(ratios):.3f})",
-                            "≤ 1.03" if gateway is large and path == "/" else "",
-                        )
-                    )
-            drift = compare.spread(control)
-            found.append((f"spread of the control ({small.name})", f"{drift:.1%}", f"≤ {compare.DRIFT_BOUND:.0%}, else no conclusion"))
+                if gateway.live() != gateway.sessions:
+                    raise Unmeasurable(f"{gateway.name}: {gateway.live()} were found at start")
+            if "start" in options.only:
+                attempt(
+                    f"start to ready with {large.name}", "≤ 5 s",
+                    lambda: f"{statistics.median(starts):.2f} s ({min(starts):.2f} to {max(starts):.2f})",
+                )  # fmt: skip
+                attempt("resident memory per session, all of the process", "", lambda: memory(small, large, 0))
+                attempt(
+                    f"the same without the store's own cache ({SLED_CACHE >> 20} MiB)", "≤ 200 bytes",
+                    lambda: memory(small, large, SLED_CACHE),
+                )  # fmt: skip
+            if "table" in options.only:
+                attempt("of these the session table alone (its own test)", "≤ 200 bytes", table_bytes)
+            if "lookup" in options.only:
+                measured, drift = lookups(small, middle, large, options)
+                found += measured
+            if "activity" in options.only:
+                found += activity(small, large, options)
             for gateway in gateways:
                 gateway.stop()
             # The writer and the sweeper have threads of their own: here they may use the other core, as they would.
-            try:
-                small.start(BOTH)
-                rate, calm, busy, stormy = storm(rig, small, options.seconds * 2)
-                found.append(("durable logins per second past the password check", f"{rate:,.0f}", "≥ 2,000"))
-                found.append(("p99 of a proxied request, calm", f"{calm:.2f} ms", ""))
-                found.append(("p99 of a proxied request, beside as many connections of plain requests", f"{busy:.2f} ms", ""))
-                found.append(("p99 of a proxied request, in a login storm", f"{stormy:.2f} ms; × calm {stormy / calm:.2f}; × plain load {stormy / busy:.2f}", "≤ 1.25"))
-            except Unmeasurable as error:
-                problems["login storm"] = str(error)
-                found.append(("durable logins per second past the password check", UNMEASURED, "≥ 2,000"))
-            small.stop()
-            try:
-                dying = Gateway(rig, options.sweep, upstream, options.fill, lives=60 + options.sweep // 5_000)
-                dying.start(BOTH)
-                removed, took, calm, during, count = sweep(rig, dying)
-                found.append(
-                    (f"p99 of a proxied request while {removed:,} expired sessions are swept ({took:.1f} s, {count} samples)",
-                     f"{during:.2f} ms; calm {calm:.2f} ms; × {during / calm:.2f}", "≤ 1.25")
-                )  # fmt: skip
-            except Unmeasurable as error:
-                problems["sweep"] = str(error)
-                found.append(("p99 of a proxied request during a sweep", UNMEASURED, "≤ 1.25"))
+            if "storm" in options.only:
+                try:
+                    small.start(BOTH)
+                    rate, calm, busy, stormy = storm(rig, small, options.seconds * 2)
+                    found.append(("durable logins per second past the password check", f"{rate:,.0f}", "≥ 2,000"))
+                    found.append(("p99 of a proxied request, calm", f"{calm:.2f} ms", ""))
+                    found.append(("p99 of a proxied request, beside as many connections of plain requests", f"{busy:.2f} ms", ""))
+                    found.append(("p99 of a proxied request, in a login storm", f"{stormy:.2f} ms; × calm {stormy / calm:.2f}; × plain load {stormy / busy:.2f}", "≤ 1.25"))
+                except Unmeasurable as error:
+                    problems["login storm"] = str(error)
+                    found.append(("durable logins per second past the password check", UNMEASURED, "≥ 2,000"))
+                small.stop()
+            if "sweep" in options.only:
+                try:
+                    # Beside the million that live on. They must still live when the gateway has started.
+                    large.fill(options.sweep, 50 + options.sweep // 5_000, large.home / "dying")
+                    large.start(BOTH)
+                    removed, took, calm, during, count = sweep(rig, large, options.sweep)
+                    found.append(
+                        (f"p99 of a proxied request while {removed:,} expired sessions of {large.name} are swept ({took:.1f} s, {count} samples)",
+                         f"{during:.2f} ms; calm {calm:.2f} ms; × {during / calm:.2f}", "≤ 1.25")
+                    )  # fmt: skip
+                except Unmeasurable as error:
+                    problems["sweep"] = str(error)
+                    found.append(("p99 of a proxied request during a sweep", UNMEASURED, "≤ 1.25"))
         finally:
             rig.close()
     return found, drift
+
+
+def memory(small, large, apart):
+    """What a session more costs the process, in bytes; `apart` is what does not count."""
+    return f"{(large.resident() - small.resident() - apart) / (large.sessions - small.sessions):.0f} bytes"
 
 
 def table_bytes():
@@ -365,11 +404,14 @@ def main():
     parser = argparse.ArgumentParser(description="What a million sessions cost.")
     parser.add_argument("--fill", required=True, help="the program that fills a store")
     parser.add_argument("--sessions", type=int, default=1_000_000)
-    parser.add_argument("--sweep", type=int, default=300_000, help="sessions that expire at once")
+    parser.add_argument("--sweep", type=int, default=20_000, help="sessions that expire at once, beside the others")
+    parser.add_argument("--only", type=lambda text: text.split(","), default=PARTS, help=f"some of {','.join(PARTS)}; default all")
     parser.add_argument("--rounds", type=int, default=5, help="at least 5, for a conclusion")
     parser.add_argument("--seconds", type=int, default=3)
     parser.add_argument("--write", action="store_true", help="put the table into docs/performance.md")
     options = parser.parse_args()
+    if set(options.only) - set(PARTS):
+        parser.error(f"--only takes {','.join(PARTS)}")
     (ROOT / "target/tmp").mkdir(parents=True, exist_ok=True)
     problems = {}
     try:
@@ -378,6 +420,7 @@ def main():
         print(f"{UNMEASURED}: {error}")
         return 2
     sound = drift <= compare.DRIFT_BOUND and options.rounds >= 5 and not problems
+    whole = sorted(options.only) == sorted(PARTS)
     lines = ["| figure | measured | aim |", "| --- | --- | --- |", *(f"| {name} | {value} | {aim} |" for name, value, aim in found)]
     lines += ["", f"{options.rounds} rounds of {options.seconds} s with 32 connections; one worker on core {PROXY_CORE} (for the start, the storm and the sweep on both), "
               f"generator and upstream on core {RIG_CORE}; {USERS} users; the store's files in the page cache; medians (min to max)."]  # fmt: skip
@@ -385,7 +428,7 @@ def main():
         lines += ["", "**No conclusion**: the control drifted, a figure is missing, or there were fewer than 5 rounds."]
     lines += [f"\n{name}: {UNMEASURED}: {' '.join(why.split())[:400]}" for name, why in problems.items()]
     print("\n".join(lines))
-    if options.write and sound:
+    if options.write and sound and whole:
         compare.BEGIN, compare.END = BEGIN, END
         compare.write("\n".join(lines))
         print("\nwritten to docs/performance.md", file=sys.stderr)

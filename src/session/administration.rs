@@ -71,6 +71,7 @@ impl SessionManager {
         let entering = wanted.iter().map(|(id, record, _)| (*id, record.absolute_at)).collect();
         let known = self.ask(|reply| Command::Exchange(entering, now, reply)).await?;
         let known = known.ok_or(SessionError::NoImport)?;
+        let users: HashSet<_> = wanted.iter().map(|(_, record, _)| record.user.clone()).collect();
         let mut fresh = wanted.into_iter().filter(|(id, ..)| !known.contains(id)).peekable();
         while fresh.peek().is_some() {
             let answers: Vec<_> = fresh.by_ref().take(BATCH).map(|entry| self.order(entry)).collect();
@@ -84,6 +85,9 @@ impl SessionManager {
             }
         }
         report.ended += known.len();
+        // The directory may have changed meanwhile, and the reload looked at the sessions before these were among them.
+        let ended: Vec<_> = users.iter().flat_map(|user| self.refresh(user, subject_of)).collect();
+        self.forget_all(ended).await?;
         Ok(report)
     }
 

@@ -108,7 +108,9 @@ impl TableFollower {
         let judgement = record.moments().judge(limits.idle_timeout, now);
         let over = judgement != Judgement::Live || record.created_at <= self.shared.not_before();
         let subject = (self.directory)(&record.user);
-        let disowned = subject.as_ref().is_none_or(|subject| subject.credential != record.credential);
+        let disowns =
+            |subject: &Option<Subject>| subject.as_ref().is_none_or(|s| s.credential != record.credential);
+        let disowned = disowns(&subject);
         if over || disowned || self.coherence.is_buried(&id) {
             self.coherence.note_absent(id, now);
             return;
@@ -120,6 +122,10 @@ impl TableFollower {
         // It may have been ended here meanwhile: whoever comes second sees the other.
         if self.coherence.is_buried(&id) {
             self.shared.end_here(&session, EndReason::Revoked);
+        }
+        // So may a reload have looked at the user's sessions before this one was among them.
+        if disowns(&(self.directory)(&record.user)) {
+            self.shared.end_here(&session, EndReason::CredentialChange);
         }
     }
 

@@ -147,7 +147,7 @@ impl SessionManager {
         over.iter().map(|session| session.stored_id()).collect()
     }
 
-    fn refresh(&self, user: &str, subject_of: &dyn Fn(&str) -> Option<Subject>) -> Vec<StoredId> {
+    pub(super) fn refresh(&self, user: &str, subject_of: &dyn Fn(&str) -> Option<Subject>) -> Vec<StoredId> {
         let Some(account) = self.shared.table.known_account(user) else { return Vec::new() };
         let (credential, reason) = match account.refresh(subject_of) {
             Some(credential) => (Some(credential), EndReason::CredentialChange),
@@ -156,7 +156,7 @@ impl SessionManager {
         self.shared.end_each(account.sessions_of_others(credential.as_ref()), reason)
     }
 
-    async fn forget_all(&self, ids: Vec<StoredId>) -> Result<usize, SessionError> {
+    pub(super) async fn forget_all(&self, ids: Vec<StoredId>) -> Result<usize, SessionError> {
         let count = ids.len();
         if count > 0 {
             self.forget(ids).await?;

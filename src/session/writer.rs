@@ -316,6 +316,11 @@ impl Writer {
                 }
             })
         });
+        if let Ok(Loaded { dropped: Some(reason), .. }) = &recovered {
+            // Nothing ends now: the table has always known who lives. Their records cannot be had back.
+            tracing::error!(%reason, "the session store is not trusted any more and was begun anew: sessions of before end with this process");
+            stray.clear();
+        }
         let recovered =
             recovered.and_then(|_| if stray.is_empty() { Ok(Vec::new()) } else { self.store.commit(&stray) });
         let recovered = recovered.and_then(|_| match shared.not_before() {

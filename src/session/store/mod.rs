@@ -67,6 +67,9 @@ pub enum Distrust {
         "the store is older than its last acknowledged change (a copy was put back, or its end was cut off)"
     )]
     RolledBack,
+    /// What is written to it is not found again.
+    #[error("its log is damaged in a place behind which nothing is found again")]
+    Unwritable,
     /// Records are missing or have come back.
     #[error("records are missing from the store or have come back")]
     RecordsLost,

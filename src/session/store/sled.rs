@@ -83,6 +83,7 @@ impl SledStore {
         {
             open.distrust = Some(Distrust::MarkerGone);
         }
+        store.try_the_log()?;
         Ok(store)
     }
 
@@ -357,3 +358,4 @@ fn failed(error: impl ToString) -> StoreError {
 pub(in crate::session) mod survey;
 #[cfg(test)]
 mod tests;
+mod trial;

@@ -142,3 +142,21 @@ async fn an_import_keeps_to_the_cap() {
     assert_eq!((report.imported, report.at_cap), (2, 1));
     assert_eq!(manager.sessions_of("ada", START).len(), 2);
 }
+
+#[tokio::test]
+async fn a_user_who_changes_while_their_sessions_are_brought_in_loses_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = ManualClock::new(START);
+    let manager = on_disk(folder.path(), &clock);
+    let asked = std::cell::Cell::new(0);
+    let changes = |user: &str| {
+        asked.set(asked.get() + 1);
+        // What the second look finds came into force after the first.
+        let credential = if user == "bob" && asked.get() > 2 { [9; 16] } else { [1; 16] };
+        Some(Subject { credential, ..subject(user) })
+    };
+    let brought = vec![(id(1), record("ada", START)), (id(2), record("bob", START))];
+    assert_eq!(manager.import(brought, &changes, START).await.unwrap().imported, 2);
+    let live: Vec<_> = manager.all_sessions(START).iter().map(|session| session.stored_id()).collect();
+    assert_eq!(live, [id(1)]);
+}

@@ -370,3 +370,18 @@ async fn a_server_that_is_not_there_at_start_is_one_clear_error() {
     let refused = SessionManager::open(&settings, clock, Arc::new(SystemRandom), everybody).err().unwrap();
     assert!(refused.to_string().contains("cannot be used"), "{refused}");
 }
+
+#[tokio::test]
+async fn a_user_who_changes_while_a_session_of_theirs_is_read_loses_it() {
+    /// Eve gets another password after the first look.
+    fn changes(user: &str) -> Option<Subject> {
+        static LOOKS: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+        let changed = user == "eve" && LOOKS.fetch_add(1, Ordering::Relaxed) > 0;
+        Some(if changed { Subject { credential: [9; 16], ..subject(user) } } else { subject(user) })
+    }
+    let server = TestRedis::start();
+    let (here, there) = (Node::on(&server), Node::with(&server, GRACE, changes));
+    let eve = here.log_in("eve").await;
+    assert!(!there.is_in(&eve).await);
+    assert!(there.get(&eve.session.stored_id()).is_none());
+}

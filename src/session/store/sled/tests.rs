@@ -307,3 +307,42 @@ fn a_folder_that_everyone_may_change_is_refused_and_keeps_its_mode() {
     set_permissions(&shared, Permissions::from_mode(0o1777)).unwrap();
     assert!(SledStore::open(&store, &SystemRandom).is_ok());
 }
+
+/// A login answered on damage that the start did not meet must not be lost at the next start.
+#[test]
+fn what_is_written_after_a_start_is_found_by_the_next_one_wherever_the_log_is_damaged() {
+    let place = Place::new();
+    let mut store = place.open();
+    for round in 0..40 {
+        let passing = 100 + round % 20;
+        store.commit(&[create(1 + round % 5), create(passing)]).unwrap();
+        store.commit(&[Change::Delete(id(passing))]).unwrap();
+    }
+    drop(store);
+    // Once more, so that a snapshot stands for the log.
+    drop(place.open());
+    let whole = place.copy_to("whole");
+    let marker = fs::read(place.path().with_extension("marker")).unwrap();
+    let used = fs::read(place.path().join("db")).unwrap();
+    let used = used.len() - used.iter().rev().take_while(|byte| **byte == 0).count();
+    let mut noticed = 0;
+    for trial in 0..32 {
+        place.put_back(&whole);
+        fs::write(place.path().with_extension("marker"), &marker).unwrap();
+        let mut bytes = fs::read(place.path().join("db")).unwrap();
+        // The head of the segment that is written on, then places all over the log.
+        bytes[if trial < 20 { trial } else { trial * used / 32 }] ^= 4;
+        fs::write(place.path().join("db"), bytes).unwrap();
+        let Ok(mut store) = SledStore::open(&place.path(), &SystemRandom) else { continue };
+        let Ok(loaded) = store.load(&mut |_, _| {}) else { continue };
+        noticed += usize::from(loaded.dropped.is_some());
+        store.commit(&[create(200)]).unwrap();
+        // As a kill would leave it: closing in order would write more.
+        let killed = place.copy_to(&format!("killed{trial}"));
+        fs::copy(place.path().with_extension("marker"), killed.with_extension("marker")).unwrap();
+        drop(store);
+        let (found, loaded) = load(&mut SledStore::open(&killed, &SystemRandom).unwrap());
+        assert_eq!((found.contains(&id(200)), loaded.dropped), (true, None), "trial {trial}");
+    }
+    assert!(noticed > 0);
+}
