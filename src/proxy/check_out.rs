@@ -138,7 +138,12 @@ impl Ticket {
             return Err(ConnectError::Busy);
         }
         let (hand_over, mut handed) = oneshot::channel();
-        self.lane.queue.borrow_mut().push_back(hand_over);
+        {
+            let mut queue = self.lane.queue.borrow_mut();
+            // Those who have left take no room.
+            queue.retain(|waiting| !waiting.is_closed());
+            queue.push_back(hand_over);
+        }
         need.wait.expect(need.limits.queue_timeout);
         let mut permit = pin!(cap.permits.clone().acquire_owned());
         let granted = poll_fn(|cx| {

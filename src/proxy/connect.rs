@@ -38,9 +38,12 @@ pub(super) enum ConnectError {
 const MAX_BUFFER: usize = 64 * 1024;
 /// Largest response head by HTTP/2.
 const MAX_HEADER_LIST: u32 = 64 * 1024;
-/// What an upstream may send on one HTTP/2 stream before the client has taken it, and on all of a connection.
-const STREAM_WINDOW: u32 = 256 * 1024;
-const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
+/// Most streams put on one HTTP/2 connection, however many the upstream allows: more share one congestion window too many.
+pub(super) const MAX_STREAMS: u32 = 128;
+/// What an upstream may send on one HTTP/2 stream before the client has taken it.
+const STREAM_WINDOW: u32 = 128 * 1024;
+/// The same for a whole connection: as much as all of its streams, so that clients who take nothing never hold up the others.
+const CONNECTION_WINDOW: u32 = STREAM_WINDOW * MAX_STREAMS;
 /// A silent HTTP/2 connection with requests on it is asked for a sign of life after this long, and given up after it again.
 const PING_AFTER: Duration = Duration::from_secs(10);
 

@@ -14,11 +14,9 @@ use tokio::task::AbortHandle;
 
 use crate::base::clock::Timestamp;
 use crate::proxy::body::RequestBody;
+use crate::proxy::connect::MAX_STREAMS;
 use crate::proxy::endpoint::Endpoint;
 use crate::proxy::pool::Shared;
-
-/// Most streams put on one HTTP/2 connection, however many the upstream allows: more share one congestion window too many.
-const MAX_STREAMS: usize = 256;
 
 /// One worker's connections to one upstream.
 #[derive(Debug)]
@@ -86,7 +84,8 @@ pub(super) struct Multiplexed {
 pub(super) struct Life {
     endpoint: Arc<Endpoint>,
     peer: Option<SocketAddr>,
-    /// The generation of addresses that `peer` was last found in.
+    /// The generation of addresses that `peer` was last found in, or that it was opened in: a look-up for a new connection knows
+    /// more than the last one for all.
     seen: Cell<u64>,
     /// When it is used no more.
     until: Timestamp,
@@ -103,7 +102,8 @@ impl Life {
     ) -> Self {
         endpoint.totals.opened.fetch_add(1, Ordering::Relaxed);
         endpoint.totals.open.fetch_add(1, Ordering::Relaxed);
-        Self { endpoint: Arc::clone(endpoint), peer, seen: Cell::new(0), until, _permit: permit }
+        let seen = Cell::new(endpoint.generation.load(Ordering::Acquire));
+        Self { endpoint: Arc::clone(endpoint), peer, seen, until, _permit: permit }
     }
 
     /// Whether the connection is to be used no more: it is too old, or its upstream is no longer used or no longer there.
@@ -117,15 +117,13 @@ impl Life {
         if self.seen.get() == generation {
             return false;
         }
-        self.seen.set(generation);
         let addresses = self.endpoint.addresses.load();
         let moved = match (&*addresses, self.peer) {
             (Some(addresses), Some(peer)) => !addresses.contains(&peer),
             _ => false,
         };
-        if moved {
-            // Seen again, it is found again.
-            self.seen.set(0);
+        if !moved {
+            self.seen.set(generation);
         }
         moved
     }
@@ -159,7 +157,7 @@ impl Multiplexed {
     fn has_room(&self, now: Timestamp) -> bool {
         !self.sender.is_closed()
             && !self.refused.get()
-            && self.streams.get() < self.most.get().clamp(1, MAX_STREAMS)
+            && self.streams.get() < self.most.get().clamp(1, MAX_STREAMS as usize)
             && !self.life.is_over(now)
     }
 }

@@ -68,7 +68,7 @@ upstream_tls = { ca = "cert.pem", certificate = "cert.pem", key = "cert.key" }
             "routes.balance.hash_cookie",
             STRING,
             Said(""),
-            "always the same upstream for the same value of this cookie; without it, `least_requests`",
+            "always the same upstream for the same value of this cookie, which must be one of the app: ours is withheld from it; without it, `least_requests`",
         )
         .within("this or `hash_header`"),
         key(

@@ -184,3 +184,21 @@ fn a_connection_to_an_address_that_the_name_has_left_is_used_no_more() {
         }
     });
 }
+
+#[test]
+fn an_address_that_only_the_look_up_for_a_new_connection_knew_is_not_given_up_for_that() {
+    local(async {
+        let (listener, address) = upstream().await;
+        let upstreams = Upstreams::default();
+        let front = Front::over(&upstreams, GroupSettings::single(http(address))).await;
+        answering(listener, HELLO);
+        publish(&upstreams.endpoints()[0], vec!["127.0.0.9:9".parse().unwrap()], None);
+        let mut client = front.client().await;
+        for _ in 0..3 {
+            write(&mut client, KEPT).await;
+            read_to(&mut client, "hello").await;
+            front.pass_time(Duration::from_millis(250));
+        }
+        assert_eq!(front.pool.counters().opened, 1);
+    });
+}

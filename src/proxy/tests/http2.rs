@@ -293,3 +293,21 @@ fn a_client_that_takes_nothing_does_not_keep_its_stream() {
         assert_eq!(reset, Reason::CANCEL);
     });
 }
+
+#[test]
+fn a_connection_that_is_dead_without_a_word_is_found_by_ping() {
+    local(async {
+        let (listener, address) = upstream().await;
+        let mut front = Front::of(h2c(address)).await;
+        let mut client = front.client().await;
+        write(&mut client, KEPT).await;
+        let (stream, _) = listener.accept().await.unwrap();
+        let mut connection = server::handshake(stream).await.unwrap();
+        let _request = connection.accept().await.unwrap().unwrap();
+        // From here on nobody reads or answers at the upstream, and time passes as fast as it can.
+        tokio::time::pause();
+        assert_eq!(front.outcome().await, "upstream_closed");
+        tokio::time::resume();
+        assert!(read_to(&mut client, "\r\n\r\n").await.starts_with("HTTP/1.1 502"));
+    });
+}

@@ -34,7 +34,7 @@ pub(super) const HELLO: &str = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhell
 
 pub(super) fn local<F: Future>(test: F) -> F::Output {
     /// Longest that any test may wait for an event.
-    const PATIENCE: Duration = Duration::from_secs(20);
+    const PATIENCE: Duration = Duration::from_secs(60);
     let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default()).unwrap();
     runtime.block_on(async { tokio::time::timeout(PATIENCE, test).await.expect("waited for too long") })
 }
