@@ -38,7 +38,7 @@ mod http2;
 mod listener;
 mod metrics;
 mod preface;
-mod proxy_protocol;
+pub mod proxy_protocol;
 mod stall;
 mod streams;
 pub mod tls;

@@ -2,6 +2,8 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
 
 use proxy_header::{ParseConfig, Protocol, ProxyHeader};
 use tokio::io::{AsyncRead, AsyncReadExt};
@@ -15,11 +17,25 @@ const LARGEST_REST: usize = 4096;
 /// The longest line of version 1, with its end.
 const LARGEST_LINE: usize = 107;
 
+/// Reads the header that `bytes` begin with: the client's address as [`read_header`] has it, and the header's length.
+///
+/// # Errors
+/// As [`read_header`].
+pub fn parse(bytes: &[u8]) -> io::Result<(Option<SocketAddr>, usize)> {
+    let mut rest = bytes;
+    let read = pin!(read_header(&mut rest)).poll(&mut Context::from_waker(Waker::noop()));
+    match read {
+        Poll::Ready(address) => Ok((address?, bytes.len() - rest.len())),
+        // Bytes in memory are never waited for.
+        Poll::Pending => Err(refused()),
+    }
+}
+
 /// Reads the header off `stream`: the client's address, or `None` when the proxy speaks for itself, as for a health check.
 ///
 /// # Errors
 /// When there is no header, or none that can be understood. The stream is of no use then.
-pub(super) async fn read_header(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<SocketAddr>> {
+pub async fn read_header(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<SocketAddr>> {
     let mut header = vec![0; SIGNATURE.len()];
     stream.read_exact(&mut header).await?;
     if header.starts_with(b"PROXY ") {
@@ -81,10 +97,8 @@ mod tests {
     use super::*;
 
     fn read(bytes: &[u8]) -> io::Result<(Option<SocketAddr>, Vec<u8>)> {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let mut rest = bytes;
-        let address = runtime.block_on(read_header(&mut rest))?;
-        Ok((address, rest.to_vec()))
+        let (address, used) = parse(bytes)?;
+        Ok((address, bytes[used..].to_vec()))
     }
 
     fn version_2(command: u8, family: u8, addresses: &[u8]) -> Vec<u8> {
@@ -145,6 +159,22 @@ mod tests {
         for case in cases {
             assert!(read(case).is_err(), "{:?}", String::from_utf8_lossy(case));
         }
+    }
+
+    #[test]
+    fn the_seeds_of_the_fuzz_target_are_read_as_what_they_are() {
+        let seeds = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/seeds/proxy_header");
+        for (seed, expected) in [
+            ("v1", Some("192.0.2.7:56324")),
+            ("v1-ipv6", Some("[2001:db8::7]:1")),
+            ("v2", Some("192.0.2.7:56324")),
+            ("unknown", None),
+            ("v2-local", None),
+        ] {
+            let bytes = std::fs::read(format!("{seeds}/{seed}")).unwrap();
+            assert_eq!(read(&bytes).unwrap().0, expected.map(|text| text.parse().unwrap()), "{seed}");
+        }
+        assert!(read(&std::fs::read(format!("{seeds}/v2-long")).unwrap()).is_err());
     }
 
     proptest! {

@@ -307,3 +307,48 @@ fn a_client_that_opens_and_resets_streams_over_and_over_loses_its_connection() {
     reading.join().unwrap();
     assert_eq!(other.get("http://a/", &[]).text(), "hello");
 }
+
+/// A frame of HTTP/2.
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    let mut frame = length[1..].to_vec();
+    frame.extend([kind, flags]);
+    frame.extend(stream.to_be_bytes());
+    frame.extend(payload);
+    frame
+}
+
+#[test]
+fn floods_of_frames_end_their_connection_or_are_absorbed_and_others_go_on() {
+    let server = server();
+    let mut other = server.http2();
+    // :method POST, :scheme http, :path /echo, :authority a; the body is to follow.
+    let post = frame(1, 4, 1, b"\x83\x86\x44\x05/echo\x41\x01a");
+    let begun = frame(1, 0, 1, b"\x82");
+    for (first, flood) in [
+        (Vec::new(), frame(6, 0, 0, b"abcdefgh")),
+        (Vec::new(), frame(4, 0, 0, &[0, 4, 0, 1, 0, 0])),
+        (Vec::new(), frame(2, 0, 3, &[0, 0, 0, 0, 1])),
+        (Vec::new(), frame(8, 0, 0, &[0, 0, 0, 1])),
+        (Vec::new(), frame(0xfa, 0, 0, b"unknown")),
+        (post.clone(), frame(0, 0, 1, b"")),
+        (post, frame(8, 0, 1, &[0, 0, 0, 1])),
+        (begun, frame(9, 0, 1, b"\x00\x01a\x01b")),
+    ] {
+        let mut raw = server.client();
+        raw.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0");
+        raw.0.write_all(&first).unwrap();
+        let mut reader = raw.0.try_clone().unwrap();
+        let reading = std::thread::spawn(move || std::io::copy(&mut reader, &mut std::io::sink()));
+        let piece = flood.repeat(1000);
+        for _ in 0..50 {
+            // Closed: that is one way.
+            if raw.0.write_all(&piece).is_err() {
+                break;
+            }
+        }
+        assert_eq!(other.get("http://a/", &[]).text(), "hello", "while frames of kind {} come", flood[3]);
+        let _ = raw.0.shutdown(std::net::Shutdown::Write);
+        let _ = reading.join().unwrap();
+    }
+}
