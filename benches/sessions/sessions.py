@@ -410,6 +410,8 @@ def main():
     parser.add_argument("--seconds", type=int, default=3)
     parser.add_argument("--write", action="store_true", help="put the table into docs/performance.md")
     options = parser.parse_args()
+    if options.sessions <= 10_000:
+        parser.error("--sessions takes more than 10000: the smallest gateway has 1000, the middle one a tenth")
     if set(options.only) - set(PARTS):
         parser.error(f"--only takes {','.join(PARTS)}")
     (ROOT / "target/tmp").mkdir(parents=True, exist_ok=True)
