@@ -159,13 +159,23 @@ impl Activity {
 
     /// Bytes were taken, or (`waits`) the client takes none at present.
     pub(super) fn wrote(&self, waits: bool) {
-        if !waits {
-            self.last_write.set(self.now.get());
-        } else if !self.write_waits.get() {
-            // The wait begins now, however long ago the last write was.
+        // A wait begins now, however long ago the last write was.
+        if !waits || !self.write_waits.get() {
             self.last_write.set(self.now.get());
         }
-        self.write_waits.set(waits);
+        if waits {
+            self.write_waits.set(true);
+        } else {
+            self.flushed();
+        }
+    }
+
+    /// Nothing waits for the client to take it any more.
+    pub(super) fn flushed(&self) {
+        // A connection rests only once its client has what it was owed.
+        if self.write_waits.replace(false) && self.phase.get() == Phase::Idle {
+            self.enter(Phase::Idle);
+        }
     }
 
     /// A request has begun.
@@ -211,7 +221,9 @@ impl Activity {
             }
             Phase::Fresh => cut_if(!self.write_waits.get() && since(&self.phase_since) > limits.first_byte),
             Phase::Idle if streams.is_some() => match self.finish_since.get() {
-                Some(told) => cut_if(now.since(told) > LAST_CALL),
+                // Answers are still on their way to it: how long that may take is bounded above.
+                _ if self.write_waits.get() => Order::Serve,
+                Some(told) => cut_if(now.since(told).min(since(&self.phase_since)) > LAST_CALL),
                 None if since(&self.phase_since) > limits.idle => Order::Finish,
                 None => Order::Serve,
             },

@@ -18,6 +18,7 @@ use super::*;
 mod multiplexed;
 mod multiplexed_tunnels;
 mod openings;
+mod slow_clients;
 mod tunnels;
 
 /// How long a test waits; what is shared with the integration tests reads it from there.
@@ -135,6 +136,7 @@ impl Service for Tiny {
                     response.header("connection", "upgrade").body(TinyBody::Tunnel(Some(tunnel))).unwrap()
                 }
                 "/101" => Response::builder().status(101).body(TinyBody::Text(None)).unwrap(),
+                "/large" => text(vec![b'x'; 60_000]),
                 "/endless" => Response::new(TinyBody::Endless),
                 "/broken" => Response::new(TinyBody::Broken(false)),
                 _ => text("hello"),

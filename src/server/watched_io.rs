@@ -62,11 +62,86 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for WatchedIo<T> {
         self.stream.is_write_vectored()
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let polled = Pin::new(&mut this.stream).poll_flush(cx);
+        // TLS takes bytes before the socket does: only here it tells that they wait.
+        if polled.is_pending() {
+            this.activity.wrote(true);
+        } else {
+            this.activity.flushed();
+        }
+        polled
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::task::Waker;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::base::clock::Timestamp;
+    use crate::server::stall::{Limits, Order};
+
+    /// Takes everything at once, as TLS does, and passes it on when it is told to.
+    struct Buffering(Rc<Cell<bool>>);
+
+    impl AsyncRead for Buffering {
+        fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+    }
+
+    impl AsyncWrite for Buffering {
+        fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+            Poll::Ready(Ok(buf.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            if self.0.get() { Poll::Ready(Ok(())) } else { Poll::Pending }
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[test]
+    fn a_client_that_has_not_taken_all_of_its_answer_over_tls_is_not_idle() {
+        let seconds = Duration::from_secs;
+        let limits = Limits {
+            handshake: seconds(10),
+            first_byte: seconds(10),
+            head: seconds(10),
+            body: seconds(60),
+            idle: seconds(10),
+            tunnel: None,
+        };
+        let start = Timestamp::from_secs(1000);
+        let (now, taken) = (Rc::new(Cell::new(start)), Rc::new(Cell::new(false)));
+        let at = |span: u64| now.set(start + seconds(span));
+        let activity = Rc::new(Activity::new(Rc::clone(&now)));
+        let mut io = WatchedIo::new(Buffering(Rc::clone(&taken)), Rc::clone(&activity));
+        let cx = &mut Context::from_waker(Waker::noop());
+        activity.busy();
+        assert!(Pin::new(&mut io).poll_write(cx, b"the last of the answer").is_ready());
+        activity.answered();
+        assert!(Pin::new(&mut io).poll_flush(cx).is_pending());
+        at(59);
+        assert_eq!(activity.judge(&limits), Order::Serve);
+        at(61);
+        assert_eq!(activity.judge(&limits), Order::Cut);
+        taken.set(true);
+        assert!(Pin::new(&mut io).poll_flush(cx).is_ready());
+        at(71);
+        assert_eq!(activity.judge(&limits), Order::Serve, "it rests since it has been served");
+        at(72);
+        assert_eq!(activity.judge(&limits), Order::Cut);
     }
 }
