@@ -15,6 +15,7 @@ use self::reader::{Report, Section};
 use crate::proxy::UpstreamAddress;
 use crate::server::{ListenAddress, ListenerSettings};
 
+mod access;
 mod address;
 mod answers;
 mod cookie;

@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::path::Path;
 
+use super::access;
 use super::answers;
 use super::header_rules::{self, Direction, Touched};
 use super::headers;
@@ -17,7 +18,7 @@ use crate::gateway::identity_headers::HeaderFirewall;
 use crate::gateway::route_answer::RouteAnswer;
 use crate::gateway::{HeaderPreset, RouteSettings};
 use crate::policy::Access;
-use crate::proxy::{GroupSettings, UpstreamAddress};
+use crate::proxy::{GroupSettings, MemberSettings, UpstreamAddress};
 
 const MISSING: &str = "add one:\n[[routes]]\npath = \"/\"\nupstream = [\"http://127.0.0.1:3000\"]";
 
@@ -73,10 +74,15 @@ fn one(
     let upstream_field = section.take("upstream");
     let answer = answers::read(&mut section, upstream_field.as_ref(), base);
     let upstream = upstreams::read(&mut section, upstream_field.as_ref(), server, proxy);
+    let title_case = section.take("title_case_headers").and_then(|f| f.boolean()).unwrap_or(false);
     let upstream = match &answer {
         Some(_) => Some(without_upstream()),
-        None => upstream,
+        None => upstream.map(|group| GroupSettings {
+            members: group.members.into_iter().map(|m| MemberSettings { title_case, ..m }).collect(),
+            ..group
+        }),
     };
+    let max_body = section.take("max_body").and_then(|f| max_body(&f));
     if upstream_field.is_none() && answer.is_none() {
         let what = "`routes.upstream` is missing, and so are `redirect`, `respond` and `static`";
         section.report().error(section.span(), what, "upstream = [\"http://127.0.0.1:3000\"]");
@@ -85,10 +91,11 @@ fn one(
     let host_header = rewrite::host(&mut section);
     let request_headers = header_rules::read(&mut section, "request_headers", Direction::Request, touched);
     let response_headers = header_rules::read(&mut section, "response_headers", Direction::Response, touched);
-    let access = section.take("access").map(|f| access(&f));
+    let access = section.take("access").map(|f| access::read(&f, server.settings.tls.as_ref()));
     let headers = section.take("headers").and_then(|f| headers::read(&f)).unwrap_or(HeaderPreset::Remote);
     let mut flag = |key, usual| section.take(key).and_then(|f| f.boolean()).unwrap_or(usual);
     let allow_encoded_slashes = flag("allow_encoded_slashes", false);
+    let allow_trailers = flag("allow_trailers", false);
     let allow_odd_header_names = flag("allow_odd_header_names", false);
     let counts_as_activity = flag("counts_as_activity", true);
     let websocket_origins = section.take("websocket_origins").map(|f| origins(&f)).unwrap_or_default();
@@ -117,10 +124,24 @@ fn one(
         headers,
         allow_encoded_slashes,
         allow_odd_header_names,
+        allow_trailers,
+        max_body,
         counts_as_activity,
         websocket_origins,
     };
     Some((route, span))
+}
+
+/// A number of bytes; `false` is no limit.
+fn max_body(field: &Field<'_>) -> Option<u64> {
+    if field.as_boolean() == Some(false) {
+        return None;
+    }
+    if field.as_boolean() == Some(true) {
+        field.error("`routes.max_body` is no limit", "a number of bytes, or false for none");
+        return None;
+    }
+    field.number(1..=1 << 50)
 }
 
 /// Of a route that answers itself.
@@ -145,6 +166,9 @@ fn refuse_idle_keys(section: &Section<'_>, answer: Option<&RouteAnswer>) {
         "health",
         "ejection",
         "upstream_tls",
+        "max_body",
+        "allow_trailers",
+        "title_case_headers",
     ];
     for key in upstream.iter().chain(rewriting) {
         if let Some(span) = section.span_of(key) {
@@ -161,27 +185,4 @@ fn name(field: &Field<'_>) -> Option<String> {
     }
     field.error(format!("{text:?} is not a route name"), "1 to 64 visible characters without spaces");
     None
-}
-
-fn access(field: &Field<'_>) -> Option<Access> {
-    if !field.is_table() {
-        field.expect("\"public\", \"authenticated\" or { users = […], groups = […] }", field.as_text())?;
-        let public = field.word(&[("public", true), ("authenticated", false)])?;
-        return Some(if public { Access::Public } else { Access::Authenticated });
-    }
-    let mut table = field.table()?;
-    let mut names = |key| {
-        let texts = table.take(key).map(|f| f.texts().unwrap_or_default()).unwrap_or_default();
-        texts.into_iter().map(|(_, text)| Box::from(text)).collect::<Vec<Box<str>>>()
-    };
-    let (users, groups) = (names("users"), names("groups"));
-    table.finish();
-    if users.is_empty() && groups.is_empty() {
-        field.error(
-            "this `access` names no user and no group, so nobody could pass",
-            "name some, or remove the route",
-        );
-        return None;
-    }
-    Some(Access::Members { users, groups })
 }

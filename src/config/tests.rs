@@ -158,6 +158,13 @@ fn each_problem_has_its_exact_place() {
             "13:8: this route has the host and path and a method of the route in line 9",
         ),
         (&format!("{ROUTE}methods = []\n"), "8:11: `methods` is empty"),
+        (&format!("{ROUTE}max_body = true\n"), "8:12: `routes.max_body` is no limit"),
+        (&format!("{ROUTE}max_body = 0\n"), "8:12: `routes.max_body` is out of range"),
+        (
+            &format!("{ROUTE}access = {{ client_certificates = [\"robot\"] }}\n"),
+            "8:34: no client is asked for a certificate",
+        ),
+        ("[[routes]]\nrespond = {}\nmax_body = 1\n", "7:12: `routes.max_body` means nothing"),
         (&format!("{ROUTE}redirect = {{ to = \"/x\" }}\n"), "8:12: this route has `upstream` and `redirect`"),
         (
             "[[routes]]\nrespond = {}\nstatic = { folder = \"public\" }\n",

@@ -97,7 +97,7 @@ impl Members<'_> {
             None => self.defaults.max_connections,
         };
         let weight = u32::try_from(weight?).ok()?;
-        Some(MemberSettings { address, tls, weight, max_connections, drain: drain? })
+        Some(MemberSettings { address, tls, weight, max_connections, drain: drain?, title_case: false })
     }
 
     fn address(&mut self, entry: &Field<'_>, text: &str) -> Option<(UpstreamAddress, Option<UpstreamTls>)> {

@@ -68,6 +68,7 @@ pub fn denied<B>(
 ) -> Reply {
     let words = match reason {
         Reason::NotAMember => "Your account is not on the list for this page.",
+        Reason::NoCertificate => "This page is for holders of certain client certificates.",
     };
     let reply = if accepts_html(request.headers()) {
         let host = request.headers().get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();

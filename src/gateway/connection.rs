@@ -17,6 +17,7 @@ use crate::web::forwarded::{ClientView, ConnectionValues};
 #[derive(Debug)]
 pub struct Connection {
     peer: Peer,
+    certificate_names: Box<[Box<str>]>,
     judged: RefCell<Judged>,
     /// What it remembers of its last cookie.
     pub recall: Recall,
@@ -34,6 +35,7 @@ impl Connection {
     pub fn new(peer: &Peer, gateway: &Gateway) -> Self {
         Self {
             peer: peer.clone(),
+            certificate_names: peer.certificate.as_deref().map(names_of).unwrap_or_default(),
             judged: RefCell::new(Judged::new(peer, gateway)),
             recall: Recall::default(),
         }
@@ -44,9 +46,9 @@ impl Connection {
         self.peer.to_https
     }
 
-    /// The certificate that the client has proven to own.
-    pub fn certificate(&self) -> Option<&Arc<ClientCertificate>> {
-        self.peer.certificate.as_ref()
+    /// What the client's certificate is issued to, and its fingerprint as `sha256:…`; empty without one.
+    pub fn certificate_names(&self) -> &[Box<str>] {
+        &self.certificate_names
     }
 
     /// Who sent a request with these `headers`. Call it before [`Connection::set_forwarded`] for the same request.
@@ -68,6 +70,13 @@ impl Connection {
     pub fn set_forwarded(&self, client: &ClientView, headers: &mut HeaderMap) {
         self.judged.borrow().values.set_forwarded(headers, client);
     }
+}
+
+/// A name that looks like a fingerprint is none.
+fn names_of(certificate: &ClientCertificate) -> Box<[Box<str>]> {
+    let names = certificate.common_name.iter().chain(&certificate.alternative_names);
+    let names = names.filter(|name| !name.starts_with("sha256:")).map(|name| Box::from(name.as_str()));
+    names.chain([format!("sha256:{}", certificate.fingerprint).into()]).collect()
 }
 
 impl Judged {

@@ -165,7 +165,12 @@ impl HeaderFirewall {
 
     /// Whether an upstream might take `name` for an identity header, or for a field that the gateway sets.
     pub fn carries_identity(&self, name: &HeaderName) -> bool {
-        self.is_refused(name.as_str().as_bytes(), OddNames::Pass)
+        self.refuses(name, OddNames::Pass)
+    }
+
+    /// Whether `name` is removed from what a client sends.
+    pub fn refuses(&self, name: &HeaderName, odd: OddNames) -> bool {
+        self.is_refused(name.as_str().as_bytes(), odd)
     }
 
     fn is_refused(&self, name: &[u8], odd: OddNames) -> bool {
@@ -197,7 +202,7 @@ mod tests {
 
     fn permit(identity: Option<Identity>) -> Permit {
         let identity = identity.map(Arc::new);
-        match decide(&Access::Public, &Facts { identity: identity.as_ref() }) {
+        match decide(&Access::Public, &Facts { identity: identity.as_ref(), ..Facts::default() }) {
             Decision::Allow(permit) => permit,
             other => panic!("{other:?}"),
         }

@@ -2,6 +2,7 @@
 
 pub mod account;
 pub mod admin;
+pub mod body_limit;
 pub mod challenge;
 pub mod connection;
 pub mod endpoints;
@@ -49,6 +50,7 @@ use crate::pages::{PageError, Pages};
 use crate::policy::Access;
 use crate::proxy::{GroupSettings, UpstreamGroup, Upstreams};
 use crate::session::{Activity, SessionManager};
+use crate::web::body::TrailerFilter;
 use crate::web::normalize::HeadLimits;
 use crate::web::route::{Place, RouteTable};
 
@@ -56,7 +58,7 @@ use crate::web::route::{Place, RouteTable};
 pub struct Gateway {
     routes: RouteTable<Arc<RouteTarget>>,
     own_paths: OwnPaths,
-    firewall: HeaderFirewall,
+    firewall: Arc<HeaderFirewall>,
     form_tokens: FormTokens,
     pages: Pages,
     head: HeadLimits,
@@ -89,6 +91,8 @@ pub struct RouteTarget {
     injected: InjectedHeaders,
     odd_names: OddNames,
     allow_encoded_slashes: bool,
+    allow_trailers: bool,
+    max_body: Option<u64>,
     activity: Activity,
     websocket_origins: Vec<String>,
 }
@@ -157,6 +161,8 @@ impl Gateway {
                 injected: InjectedHeaders::new(&route.headers),
                 odd_names: if odd_allowed { OddNames::Pass } else { OddNames::Drop },
                 allow_encoded_slashes: route.allow_encoded_slashes,
+                allow_trailers: route.allow_trailers,
+                max_body: route.max_body,
                 activity: if route.counts_as_activity { Activity::Counts } else { Activity::Ignored },
                 websocket_origins: route.websocket_origins.clone(),
             });
@@ -168,7 +174,7 @@ impl Gateway {
         Ok(Self {
             routes,
             own_paths: OwnPaths::new(&settings.prefix),
-            firewall: HeaderFirewall::new(settings.routes.iter().map(|route| &route.headers)),
+            firewall: Arc::new(HeaderFirewall::new(settings.routes.iter().map(|route| &route.headers))),
             form_tokens: FormTokens::new(secret),
             pages: Pages::new(&settings.prefix)?,
             head: settings.head,
@@ -181,6 +187,12 @@ impl Gateway {
             random,
             requests,
         })
+    }
+
+    /// Which request trailers may pass where `odd` names do, or do not.
+    fn trailers(&self, odd: OddNames) -> TrailerFilter {
+        let firewall = Arc::clone(&self.firewall);
+        Arc::new(move |name| !firewall.refuses(name, odd))
     }
 
     /// What a tunnel keeps its session from idling out by.
@@ -244,6 +256,10 @@ pub struct RouteSettings {
     pub allow_encoded_slashes: bool,
     /// Pass header names with `_` or `.` through (never a look-alike of an identity header). Default false.
     pub allow_odd_header_names: bool,
+    /// Pass request trailers on, identity headers and their look-alikes apart. Default false.
+    pub allow_trailers: bool,
+    /// The largest request body in bytes. Default none: bodies are passed on as they come and never kept.
+    pub max_body: Option<u64>,
     /// Whether a request, or what a client sends into a tunnel, keeps its session from idling out. Default true.
     pub counts_as_activity: bool,
     /// Origins besides the host's own whose pages may open a WebSocket with the session cookie. Default none.

@@ -10,6 +10,7 @@ use std::time::Instant;
 use http::header::ACCEPT;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
 
+use crate::gateway::body_limit::{TOO_LARGE, bound};
 use crate::gateway::challenge;
 use crate::gateway::connection::Connection;
 use crate::gateway::endpoints::{self, BAD_COOKIES, Call, caller, too_many_bad_cookies};
@@ -187,7 +188,8 @@ async fn walk(
     }
 
     // Decide: the route's rule over the facts, nothing else.
-    let permit = match decide(&route.access, &Facts { identity: identity.as_ref() }) {
+    let facts = Facts { identity: identity.as_ref(), certificate: connection.certificate_names() };
+    let permit = match decide(&route.access, &facts) {
         Decision::Allow(permit) => permit,
         // The session may be a good one, and nobody can say: no login page, which would end it, and no way through.
         Decision::Challenge if managed.unresolved.is_some() => {
@@ -219,6 +221,9 @@ async fn walk(
         return challenge::with_cookie(FOREIGN_PAGE.reply(&gateway.pages, false, id), managed.set_cookie);
     }
     note.decide(Verdict::Allow);
+    // Without a user, but by a certificate, it is for its holder alone.
+    let needs_session = route.access != Access::Public;
+    let personal = identity.is_some() || needs_session;
 
     // Answer here: a route may need no upstream.
     if let Some(answer) = &route.answer {
@@ -232,7 +237,6 @@ async fn walk(
             }
         };
         route.response_headers.apply(reply.headers_mut());
-        let personal = identity.is_some();
         privacy::guard(&gateway.sessions, reply.headers_mut(), personal, managed.set_cookie, id);
         return reply;
     }
@@ -241,7 +245,10 @@ async fn walk(
     let accept = request.headers().get(ACCEPT).cloned();
     let version = request.version();
     let headers = request.headers_mut();
-    hop_by_hop::strip_request(headers);
+    match route.allow_trailers {
+        true => hop_by_hop::strip_request_but_trailer(headers),
+        false => hop_by_hop::strip_request(headers),
+    }
     gateway.firewall.strip(headers, route.odd_names);
     recall.withhold_cookie(&gateway.sessions, headers);
     connection.set_forwarded(&client, headers);
@@ -260,8 +267,17 @@ async fn walk(
             }
         }
     }
-    let headers = request.headers_mut();
-    route.injected.inject(headers, &permit);
+    route.injected.inject(request.headers_mut(), &permit);
+    if route.allow_trailers {
+        request.body_mut().allow_trailers(gateway.trailers(route.odd_names));
+    }
+    let exceeded = match bound(request.body_mut(), route.max_body) {
+        Ok(exceeded) => exceeded,
+        Err(failure) => {
+            note.decision(Verdict::Refuse, Some(failure.code));
+            return failure.reply(&gateway.pages, wants_page(accept), id);
+        }
+    };
     let passing = match asked.map(|asked| Passing::dress(asked, &mut request, &*gateway.random)).transpose() {
         Ok(passing) => passing,
         Err(error) => {
@@ -274,7 +290,6 @@ async fn walk(
     // Forward: only a permit gets through here.
     let sent = note.started();
     // On a route that needs a session the exchange lives no longer than that; a public one goes on.
-    let needs_session = route.access != Access::Public;
     let mut watch = managed.session.as_ref().filter(|_| needs_session).map(|s| worker.streams.watch(s));
     let mut exchange = pin!(proxy::forward(&worker.pool, permit, route.upstream(), request));
     let Ok(answered) = poll_fn(|cx| poll_while_live(&mut watch, exchange.as_mut(), cx)).await else {
@@ -302,11 +317,11 @@ async fn walk(
                 restore_location(headers, route.rewrite.as_ref(), &route.own_hosts);
             }
             route.response_headers.apply(headers);
-            privacy::guard(&gateway.sessions, headers, identity.is_some(), managed.set_cookie, id);
+            privacy::guard(&gateway.sessions, headers, personal, managed.set_cookie, id);
             reply
         }
         Err(error) => {
-            let failure = Failure::of_forwarding(&error);
+            let failure = if exceeded.get() { TOO_LARGE } else { Failure::of_forwarding(&error) };
             // What a client broke off is nobody's fault here, and must not fill the log.
             if matches!(error, ForwardError::RequestBody { .. }) {
                 tracing::debug!(request_id = %id, route = %route.name, %error, "the client broke off");

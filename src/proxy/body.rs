@@ -12,7 +12,7 @@ use hyper::body::Incoming;
 use crate::proxy::error::BodyError;
 use crate::proxy::pool::Lease;
 use crate::proxy::waiting::{Cut, Progress, Wait};
-use crate::web::body::InboundBody;
+use crate::web::body::{self, InboundBody};
 use crate::web::trailers;
 use crate::web::tunnel::Tunnel;
 
@@ -34,12 +34,12 @@ impl RequestBody {
 
 impl Body for RequestBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = body::BodyError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, body::BodyError>>> {
         let Some(inbound) = &mut self.inbound else { return Poll::Ready(None) };
         let polled = Pin::new(inbound).poll_frame(cx);
         if let Some(progress) = &self.progress {

@@ -76,8 +76,9 @@ pub(super) async fn connect(
 }
 
 async fn open(endpoint: &Endpoint, upgradable: bool, limit: Duration) -> io::Result<Opened> {
+    let title_case = endpoint.title_case;
     let (host, port) = match &endpoint.address.place {
-        Place::Unix(path) => return http1(UnixStream::connect(path).await?, None).await,
+        Place::Unix(path) => return http1(UnixStream::connect(path).await?, None, title_case).await,
         Place::Tcp { host, port } => (host, *port),
     };
     let turn = endpoint.turns.fetch_add(1, Ordering::Relaxed);
@@ -92,11 +93,11 @@ async fn open(endpoint: &Endpoint, upgradable: bool, limit: Duration) -> io::Res
             if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
                 http2(stream, peer).await
             } else {
-                http1(stream, peer).await
+                http1(stream, peer, title_case).await
             }
         }
         (Scheme::Https, None) => Err(io::Error::other("there are no settings for TLS")),
-        (Scheme::Http | Scheme::H2c, _) => http1(stream, peer).await,
+        (Scheme::Http | Scheme::H2c, _) => http1(stream, peer, title_case).await,
     }
 }
 
@@ -127,13 +128,14 @@ async fn dial(host: &str, port: u16, turn: usize, limit: Duration) -> io::Result
     Err(last)
 }
 
-async fn http1<T>(stream: T, peer: Option<SocketAddr>) -> io::Result<Opened>
+async fn http1<T>(stream: T, peer: Option<SocketAddr>, title_case: bool) -> io::Result<Opened>
 where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let (sender, connection) = http1::Builder::new()
         .max_header_size(MAX_BUFFER)
         .max_buf_size(MAX_BUFFER)
+        .title_case_headers(title_case)
         .handshake(TokioIo::new(stream))
         .await
         .map_err(io::Error::other)?;

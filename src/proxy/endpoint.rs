@@ -18,6 +18,7 @@ pub(super) struct EndpointKey {
     address: UpstreamAddress,
     tls: Option<UpstreamTls>,
     max_connections: Option<usize>,
+    title_case: bool,
 }
 
 impl From<&MemberSettings> for EndpointKey {
@@ -26,6 +27,7 @@ impl From<&MemberSettings> for EndpointKey {
             address: member.address.clone(),
             tls: member.tls.clone(),
             max_connections: member.max_connections,
+            title_case: member.title_case,
         }
     }
 }
@@ -37,6 +39,7 @@ pub(super) struct Endpoint {
     pub(super) id: u64,
     pub(super) address: UpstreamAddress,
     pub(super) tls: Option<UpstreamTls>,
+    pub(super) title_case: bool,
     /// Requests in flight over all workers; one counts until its response body has ended.
     pub(super) in_flight: AtomicUsize,
     pub(super) cap: Option<Cap>,
@@ -78,6 +81,7 @@ impl Endpoint {
         Self {
             id,
             address: key.address,
+            title_case: key.title_case,
             tls: key.tls,
             in_flight: AtomicUsize::new(0),
             cap: key.max_connections.map(|most| cap(most.min(Semaphore::MAX_PERMITS))),

@@ -51,12 +51,14 @@ pub struct MemberSettings {
     pub max_connections: Option<usize>,
     /// Whether it takes no new requests. Default false.
     pub drain: bool,
+    /// Whether header names go out by HTTP/1.1 as `Content-Type` and not as `content-type`. Default false.
+    pub title_case: bool,
 }
 
 impl MemberSettings {
     /// A member at `address`, without TLS, with the defaults.
     pub fn new(address: UpstreamAddress) -> Self {
-        Self { address, tls: None, weight: 1, max_connections: None, drain: false }
+        Self { address, tls: None, weight: 1, max_connections: None, drain: false, title_case: false }
     }
 }
 

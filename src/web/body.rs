@@ -91,6 +91,24 @@ pub struct InboundBody {
     incoming: Incoming,
     watched: Watched,
     trailers: Option<TrailerFilter>,
+    limit: Option<Limit>,
+}
+
+/// A bound on a body whose length nobody has said.
+struct Limit {
+    left: u64,
+    exceeded: Rc<Cell<bool>>,
+}
+
+/// Why a request body ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum BodyError {
+    /// The client broke off, or what it sent is no body.
+    #[error(transparent)]
+    Client(#[from] hyper::Error),
+    /// It is larger than allowed.
+    #[error("the body is larger than allowed")]
+    TooLarge,
 }
 
 /// Which names may stand in a trailer, beside what [`trailers::keep_permitted`] never lets pass.
@@ -107,12 +125,20 @@ impl InboundBody {
     /// The body of an HTTP/1 request on the connection that `watch` follows.
     pub fn new(incoming: Incoming, watch: Option<Rc<HeadWatch>>) -> Self {
         let watch = watch.filter(|_| !incoming.is_end_stream());
-        Self { incoming, watched: watch.map_or(Watched::No, Watched::Http1), trailers: None }
+        Self { incoming, watched: watch.map_or(Watched::No, Watched::Http1), trailers: None, limit: None }
     }
 
     /// The body of an HTTP/2 stream.
     pub fn of_stream(incoming: Incoming, progress: Rc<Progress>) -> Self {
-        Self { incoming, watched: Watched::Http2(progress), trailers: None }
+        Self { incoming, watched: Watched::Http2(progress), trailers: None, limit: None }
+    }
+
+    /// Bounds the body: beyond `most` bytes it fails, and the answer turns true. For a body that says its length there is nothing
+    /// to do but to compare that.
+    pub fn limit(&mut self, most: u64) -> Rc<Cell<bool>> {
+        let exceeded = Rc::new(Cell::new(false));
+        self.limit = Some(Limit { left: most, exceeded: Rc::clone(&exceeded) });
+        exceeded
     }
 
     /// Lets the trailers pass whose names `permitted` takes. Over HTTP/1.1 an upstream gets those of them that the request's
@@ -124,12 +150,12 @@ impl InboundBody {
 
 impl Body for InboundBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = BodyError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         loop {
             let polled = Pin::new(&mut self.incoming).poll_frame(cx);
             if let Watched::Http2(progress) = &self.watched {
@@ -150,7 +176,21 @@ impl Body for InboundBody {
                     }
                     return Poll::Ready(None);
                 }
-                other => return other,
+                Poll::Ready(Some(Ok(frame))) => {
+                    let length = frame.data_ref().map_or(0, |data| data.len() as u64);
+                    if let Some(limit) = &mut self.limit {
+                        match limit.left.checked_sub(length) {
+                            Some(left) => limit.left = left,
+                            None => {
+                                limit.exceeded.set(true);
+                                return Poll::Ready(Some(Err(BodyError::TooLarge)));
+                            }
+                        }
+                    }
+                    return Poll::Ready(Some(Ok(frame)));
+                }
+                Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(error.into()))),
+                Poll::Pending => return Poll::Pending,
             }
         }
     }

@@ -7,8 +7,17 @@ use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, Head
 /// sender frames anew), `Upgrade`, `HTTP2-Settings`, `Trailer` (request trailers are dropped), `Expect` (the server side has
 /// answered it), and `TE` unless it was exactly `trailers`. A nomination never reaches `Host` or `Content-Length`.
 pub fn strip_request(headers: &mut HeaderMap) {
+    strip_request_and(headers, |name| name == "trailer");
+}
+
+/// The same, but for `Trailer`: for a request whose trailers may pass.
+pub fn strip_request_but_trailer(headers: &mut HeaderMap) {
+    strip_request_and(headers, |_| false);
+}
+
+fn strip_request_and(headers: &mut HeaderMap, also: impl Fn(&str) -> bool) {
     let trailers = headers.contains_key(TE) && wants_trailers(headers);
-    strip(headers, |name| matches!(name, "trailer" | "expect" | "http2-settings"));
+    strip(headers, |name| also(name) || matches!(name, "expect" | "http2-settings"));
     if trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
     }

@@ -180,3 +180,51 @@ fn an_upstream_that_never_answers_is_504() {
     gateway.advance(std::time::Duration::from_secs(61));
     assert_eq!(wire.receive().unwrap().status, 504);
 }
+
+#[test]
+fn an_authorization_that_the_gateway_did_not_use_is_the_apps() {
+    let upstream = TestUpstream::start();
+    let gateway = crate::support::gateway::TestGateway::protecting(&upstream);
+    let mut ada = gateway.browser();
+    assert_eq!(ada.request("GET", "/", &[("Authorization", "Basic YWRhOng=")], b"").status, 401, "no login");
+    ada.log_in("ada");
+    for value in ["Basic YWRhOng=", "Bearer a.b.c", "Digest username=\"x\"", "whatever  it is"] {
+        assert_eq!(ada.request("GET", "/", &[("Authorization", value)], b"").status, 200);
+        assert_eq!(upstream.next().header("authorization"), Some(value));
+    }
+}
+
+#[test]
+fn repeated_fields_keep_their_order_and_values_both_ways() {
+    let upstream = TestUpstream::answering(
+        "HTTP/1.1 200 OK\r\nX-B: 2\r\nSet-Cookie: a=1\r\nX-B: 1\r\nSet-Cookie: b=\"2\"; Path=/\r\nContent-Length: 0\r\n\r\n",
+    );
+    let gateway = open(&upstream).start();
+    let fields = [("X-A", "3"), ("Accept", "a/b;q=0.1, c/d"), ("X-A", "1 ,2"), ("X-A", "")];
+    let answer = gateway.browser().request("GET", "/", &fields, b"");
+    let seen = upstream.next();
+    assert_eq!((seen.all("x-a"), seen.header("accept")), (vec!["3", "1 ,2", ""], Some("a/b;q=0.1, c/d")));
+    assert_eq!(
+        (answer.all("x-b"), answer.all("set-cookie")),
+        (vec!["2", "1"], vec!["a=1", "b=\"2\"; Path=/"])
+    );
+}
+
+#[test]
+fn header_names_go_in_title_case_to_an_upstream_that_minds() {
+    let upstream = TestUpstream::start();
+    let gateway = Setup::routes(format!(
+        "[[routes]]\nupstream = [\"{0}\"]\naccess = \"public\"\n\
+         [[routes]]\npath = \"/old\"\nupstream = [\"{0}\"]\naccess = \"public\"\ntitle_case_headers = true\n",
+        upstream.url()
+    ))
+    .start();
+    for (path, name) in
+        [("/", "x-my-field"), ("/old", "X-My-Field"), ("/", "x-my-field"), ("/old", "X-My-Field")]
+    {
+        gateway.browser().request("GET", path, &[("x-mY-field", "Value")], b"");
+        let seen = upstream.next();
+        let field = seen.headers.iter().find(|(n, _)| n.eq_ignore_ascii_case("x-my-field")).unwrap();
+        assert_eq!(field, &(name.to_owned(), "Value".to_owned()), "{path}");
+    }
+}

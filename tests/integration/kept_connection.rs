@@ -119,3 +119,38 @@ fn a_cookie_of_one_scheme_is_not_remembered_for_the_other() {
         assert_eq!(kept.user(&[&plain, "X-Forwarded-Proto: https"]), Err(401));
     }
 }
+
+#[test]
+fn requests_of_one_connection_for_several_hosts_and_users_never_mix() {
+    let (wiki, files) = (TestUpstream::start(), TestUpstream::start());
+    let gateway = Setup::routes(format!(
+        "[[routes]]\nhost = \"wiki.test\"\nupstream = [\"{}\"]\naccess = {{ groups = [\"staff\"] }}\n\
+         [[routes]]\nhost = \"files.test\"\nupstream = [\"{}\"]\naccess = \"public\"\nheaders = \"x-forwarded\"\n\
+         [[routes]]\nupstream = [\"{}\"]\n",
+        wiki.url(),
+        files.url(),
+        wiki.url()
+    ))
+    .start();
+    let ((_, adas), (_, bobs)) = (signed_in(&gateway, "ada"), signed_in(&gateway, "bob"));
+    let mut wire = gateway.wire();
+    let mut ask = |host: &str, cookie: &str| {
+        wire.send(format!("GET / HTTP/1.1\r\nHost: {host}\r\n{cookie}\r\n"));
+        wire.receive().unwrap().status
+    };
+    let (adas, bobs) = (format!("{adas}\r\n"), format!("{bobs}\r\n"));
+    for _ in 0..3 {
+        assert_eq!(ask("wiki.test", &adas), 200);
+        assert_eq!(wiki.next().header("remote-user"), Some("ada"));
+        assert_eq!(ask("wiki.test", &bobs), 403);
+        assert_eq!(ask("files.test", &bobs), 200);
+        let seen = files.next();
+        assert_eq!((seen.header("x-forwarded-user"), seen.header("remote-user")), (Some("bob"), None));
+        assert_eq!(ask("files.test", ""), 200);
+        let seen = files.next();
+        assert_eq!((seen.header("x-forwarded-user"), seen.header("cookie")), (None, None));
+        assert_eq!(ask("wiki.test", ""), 401);
+    }
+    wiki.saw_nothing();
+    files.saw_nothing();
+}

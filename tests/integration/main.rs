@@ -15,6 +15,8 @@ mod administration;
 mod anonymous;
 mod audit;
 mod bad_cookies;
+mod bodies;
+mod client_certificates;
 mod cookie_lifetime;
 mod forwarding;
 mod http2;

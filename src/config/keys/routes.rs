@@ -51,6 +51,14 @@ headers = { user = "X-Remote-User" }
         key("routes.access.groups", Kind::List(&STRING), Value("[]"), "group names, compared exactly")
             .within("not both lists empty"),
         key(
+            "routes.access.client_certificates",
+            Kind::List(&STRING),
+            Value("[]"),
+            "whose client certificate is enough, without a session: a common name, an alternative name, or `sha256:` and the \
+             fingerprint in hexadecimal",
+        )
+        .within("with `tls.client_certificates`"),
+        key(
             "routes.headers",
             Kind::Either(&[Kind::Words(&["remote", "x-forwarded", "x-auth-request", "none"]), Kind::Table]),
             Value(r#""remote""#),
@@ -75,6 +83,26 @@ headers = { user = "X-Remote-User" }
             Kind::Boolean,
             Value("false"),
             "pass header names with `_`, `.` and other odd signs through",
+        ),
+        key(
+            "routes.allow_trailers",
+            Kind::Boolean,
+            Value("false"),
+            "pass request trailers on, but never an identity header or a field that frames or decides",
+        ),
+        key(
+            "routes.max_body",
+            Kind::Either(&[Kind::Integer(1, 1 << 50), Kind::Only(false)]),
+            Value("false"),
+            "largest request body in bytes; a larger one is answered 413, before it is forwarded when its length is known, and cut \
+             off there otherwise. `false`: any size, since bodies are passed on as they come and never kept",
+        ),
+        key(
+            "routes.title_case_headers",
+            Kind::Boolean,
+            Value("false"),
+            "header names go to HTTP/1.1 upstreams as `Content-Type` and not as `content-type`, for apps that do not read names without \
+             regard to case. The client's own spelling is not kept",
         ),
         key(
             "routes.counts_as_activity",

@@ -40,7 +40,7 @@ pub(super) fn local<F: Future>(test: F) -> F::Output {
 }
 
 fn permit() -> Permit {
-    match decide(&Access::Public, &Facts { identity: None }) {
+    match decide(&Access::Public, &Facts::default()) {
         Decision::Allow(permit) => permit,
         _ => panic!("public is for everyone"),
     }
