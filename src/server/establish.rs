@@ -79,6 +79,11 @@ async fn over_tls<T: ClientStream, S: Service>(
     let session = stream.get_ref().1;
     peer.secure = true;
     peer.certificate = session.peer_certificates().and_then(|c| c.first()).and_then(ClientCertificate::read);
+    // A session that is resumed brings the certificate of its first handshake along, and nobody has looked at its date since.
+    if peer.certificate.as_ref().is_some_and(|certificate| certificate.not_after < worker.now()) {
+        tracing::debug!(?peer, "the certificate of a client has expired since its session began");
+        return;
+    }
     let multiplexed = session.alpn_protocol() == Some(H2);
     let hsts = tls.hsts.clone();
     // What is replaced meanwhile need not stay in memory for as long as this connection does.

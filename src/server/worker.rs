@@ -246,6 +246,11 @@ impl<S: Service> Worker<S> {
         }
     }
 
+    /// The time, as coarse as the sweep.
+    pub(super) fn now(&self) -> Timestamp {
+        self.now.get()
+    }
+
     /// Whether another worker has clearly fewer connections and should take the next one.
     pub(super) fn is_ahead(&self) -> bool {
         let load = |n: &AtomicUsize| n.load(Ordering::Relaxed);

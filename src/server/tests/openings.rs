@@ -139,3 +139,24 @@ fn a_verified_client_certificate_reaches_the_service_with_its_names_and_fingerpr
     // A session that is resumed is the same client's.
     assert_eq!(ask(&client), seen);
 }
+
+#[test]
+fn a_session_is_not_resumed_beyond_the_end_of_the_clients_certificate() {
+    let authority = Authority::new();
+    let (_folder, settings) = with_tls(&authority, |ca| tls::ClientAuth::Optional(ca.to_owned()));
+    let server = Running::with(&settings, None);
+    let issued =
+        authority.issue_with(&["ada.test"], |params| params.not_after = rcgen::date_time_ymd(2100, 1, 1));
+    let client = TlsClient::showing(&authority, &issued);
+    let ask = || {
+        let mut wire = client.wire(server.address, "wiki.test");
+        wire.try_send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").receive().map(|answer| answer.text())
+    };
+    assert_eq!(ask().as_deref(), Some("hello"));
+    let mut silent = server.client();
+    assert_eq!(ask().as_deref(), Some("hello"));
+    server.clock.advance(Duration::from_secs(135 * 365 * 86_400));
+    // Its end shows that the sweep has been.
+    silent.rest();
+    assert_eq!(ask(), None);
+}

@@ -8,6 +8,8 @@ use rustls::pki_types::CertificateDer;
 use sha2::{Digest, Sha256};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
+use crate::base::clock::Timestamp;
+
 /// A client's certificate: its owner was proven in the handshake, and its authority is one of ours.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientCertificate {
@@ -15,6 +17,8 @@ pub struct ClientCertificate {
     pub common_name: Option<String>,
     /// The DNS names, e-mail addresses, URIs and addresses that it is issued to.
     pub alternative_names: Vec<String>,
+    /// When it ends.
+    pub not_after: Timestamp,
     /// SHA-256 of the whole certificate, in lower-case hexadecimal.
     pub fingerprint: String,
 }
@@ -30,6 +34,9 @@ impl ClientCertificate {
         Some(Arc::new(Self {
             common_name: common_name.map(str::to_owned),
             alternative_names: names.filter_map(text).collect(),
+            not_after: Timestamp::from_secs(
+                u64::try_from(certificate.validity().not_after.timestamp()).unwrap_or(0),
+            ),
             fingerprint: HEXLOWER.encode(&Sha256::digest(der)),
         }))
     }
