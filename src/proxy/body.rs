@@ -71,6 +71,8 @@ enum Source {
     Alone(Incoming),
     /// The sweep takes it away when it has stood still for too long; only then it is `None`.
     Cuttable(Rc<RefCell<Option<Incoming>>>),
+    /// It failed, and whoever reads the body has not been told yet.
+    Failed(Option<hyper::Error>),
 }
 
 impl Source {
@@ -78,6 +80,7 @@ impl Source {
         match self {
             Self::Alone(incoming) => look(incoming),
             Self::Cuttable(incoming) => incoming.borrow_mut().as_mut().map_or(missing, look),
+            Self::Failed(_) => missing,
         }
     }
 
@@ -85,6 +88,7 @@ impl Source {
         match self {
             Self::Alone(incoming) => incoming.is_end_stream(),
             Self::Cuttable(incoming) => incoming.borrow().as_ref().is_some_and(Body::is_end_stream),
+            Self::Failed(_) => false,
         }
     }
 }
@@ -142,6 +146,9 @@ impl Body for ForwardedBody {
             self.under_way = None;
             return Poll::Ready(Some(Err(expired.into())));
         }
+        if let Source::Failed(failed) = &mut self.source {
+            return Poll::Ready(failed.take().map(|failed| Err(BodyError::Upstream(failed))));
+        }
         // Cut means expired, which is found above the first time.
         let mut polled = self.source.with(Poll::Ready(None), |incoming| Pin::new(incoming).poll_frame(cx));
         match &mut polled {
@@ -156,7 +163,15 @@ impl Body for ForwardedBody {
                     under_way.wait.moved();
                 }
             }
-            Poll::Ready(Some(Err(_))) => self.under_way = None,
+            Poll::Ready(Some(Err(_))) => {
+                self.under_way = None;
+                let Poll::Ready(Some(Err(failed))) = polled else { return Poll::Pending };
+                // One turn later: the server side drops with the connection what it has not written yet, and a client that never
+                // saw the response's head may take the request for one that was never read, and send it again.
+                self.source = Source::Failed(Some(failed));
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
             Poll::Pending => {
                 if let Some(under_way) = &self.under_way {
                     // The clock runs on from the last byte; a wait that is over wakes this task, and is found above.
@@ -177,6 +192,7 @@ impl Body for ForwardedBody {
             Source::Cuttable(incoming) => {
                 incoming.borrow().as_ref().map_or_else(SizeHint::default, Body::size_hint)
             }
+            Source::Failed(_) => SizeHint::default(),
         }
     }
 }

@@ -145,6 +145,22 @@ fn an_upstream_that_dies_mid_body_is_a_visible_abort() {
 }
 
 #[test]
+fn an_upstream_that_dies_behind_its_head_is_a_visible_abort_too() {
+    let upstream = TestUpstream::with(|_, stream| {
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n")?;
+        stream.shutdown(std::net::Shutdown::Both).map(|()| false)
+    });
+    let gateway = open(&upstream).start();
+    for _ in 0..20 {
+        let mut wire = gateway.wire();
+        wire.send(format!("GET / HTTP/1.1\r\nHost: {}\r\n\r\n", gateway.address()));
+        let (status, _) =
+            wire.receive_head().expect("the head: without it, it looks like a request that was never read");
+        assert_eq!((status, wire.rest()), (200, 0));
+    }
+}
+
+#[test]
 fn a_head_request_has_the_length_and_no_body() {
     let upstream = TestUpstream::answering("HTTP/1.1 200 OK\r\nContent-Length: 1234\r\n\r\n");
     let gateway = open(&upstream).start();
