@@ -63,6 +63,8 @@ REFUSED = {
 
 # Bodies that are cut: the client must not be able to take them for whole.
 CUT = {
+    "a head and not a byte of its body": b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n",
+    "a head and not one chunk": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
     "a length that is not reached": b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf",
     "chunks without a last one": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n",
     "a chunk that is cut": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nff\r\nhalf",
@@ -324,12 +326,22 @@ class OddUpstreams(unittest.TestCase):
         self.assertEqual((head.status, body), (200, b"evil"), "the GET's own body")
 
     def test_an_upstream_that_closes_idle_connections_costs_no_request(self):
-        # It says nothing of it beforehand, and closes right behind each answer.
-        upstream = self.says(OK)
+        closed = threading.Semaphore(0)
+
+        def serve(wire):
+            wire.head()
+            wire.send(OK)
+            # Without a word beforehand, and the gateway lets go of its side when it has seen it.
+            wire.stream.shutdown(socket.SHUT_WR)
+            if wire.rest() == b"":
+                closed.release()
+
+        upstream = self.upstream(serve)
         wire = self.wire()
         for number in range(100):
             self.assertEqual(self.ask(wire)[0].status, 200, number)
-        self.assertGreaterEqual(upstream.connections, 100)
+            self.assertTrue(closed.acquire(timeout=10))
+        self.assertEqual(upstream.connections, 100)
 
     def test_a_post_is_delivered_at_most_once_to_an_upstream_that_dies_on_it(self):
         seen = []
