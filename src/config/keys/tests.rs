@@ -110,6 +110,33 @@ fn every_key_is_in_the_example_file() {
 }
 
 #[test]
+fn every_key_that_the_documents_name_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let folders = ["docs", "docs/recipes"].map(|folder| fs::read_dir(root.join(folder)).unwrap());
+    let pages = folders.into_iter().flatten().map(|entry| entry.unwrap().path());
+    let pages = pages.filter(|path| path.extension().is_some_and(|ending| ending == "md"));
+    let titles: Vec<&str> = SECTIONS.iter().map(|s| s.title.trim_matches(['[', ']'])).collect();
+    let mut named = 0;
+    for page in pages.chain([root.join("README.md")]) {
+        let text = fs::read_to_string(&page).unwrap();
+        // What stands between two backticks of a line.
+        let words = text.lines().flat_map(|line| line.split('`').skip(1).step_by(2));
+        let looks_like_a_key = |word: &&str| {
+            let name =
+                |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+            let first = word.split('.').next().unwrap();
+            word.contains('.') && word.split('.').all(name) && titles.contains(&first)
+        };
+        for word in words.filter(looks_like_a_key) {
+            let exists = keys().any(|(_, key)| key.path == word) || titles.contains(&word);
+            assert!(exists, "{} names {word}, which is no key", page.display());
+            named += 1;
+        }
+    }
+    assert!(named > 100, "only {named} keys are named");
+}
+
+#[test]
 fn every_example_of_the_reference_passes_the_check() {
     for section in SECTIONS {
         for example in section.examples {
