@@ -69,7 +69,8 @@ impl PathRewrite {
     /// Tells the upstream which prefix went, behind what proxies before us took off.
     pub fn set_prefix(&self, headers: &mut HeaderMap) {
         let Some(ours) = &self.forwarded else { return };
-        let outer = headers.get(X_FORWARDED_PREFIX).map(HeaderValue::as_bytes).filter(|outer| *outer != b"/");
+        let outer = headers.get(X_FORWARDED_PREFIX).map(HeaderValue::as_bytes);
+        let outer = outer.map(|outer| outer.strip_suffix(b"/").unwrap_or(outer));
         let whole = outer.and_then(|outer| HeaderValue::from_bytes(&[outer, ours.as_bytes()].concat()).ok());
         headers.insert(X_FORWARDED_PREFIX, whole.unwrap_or_else(|| ours.clone()));
     }
@@ -188,7 +189,10 @@ mod tests {
             headers.get(X_FORWARDED_PREFIX).map(|value| value.to_str().unwrap().to_owned())
         };
         assert_eq!(told(None, "/wiki").as_deref(), Some("/wiki"));
-        assert_eq!(told(Some("/outer"), "/wiki").as_deref(), Some("/outer/wiki"));
+        for outer in ["/outer", "/outer/"] {
+            assert_eq!(told(Some(outer), "/wiki").as_deref(), Some("/outer/wiki"));
+        }
+        assert_eq!(told(Some("/"), "/wiki").as_deref(), Some("/wiki"));
         assert_eq!(told(Some("/outer"), "/").as_deref(), Some("/outer"));
     }
 

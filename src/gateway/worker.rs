@@ -10,7 +10,7 @@ use http::Request;
 use crate::gateway::connection::Connection;
 use crate::gateway::open_streams::OpenStreams;
 use crate::gateway::reply::{OpenLine, Reply, ReplyBody};
-use crate::gateway::request_id::{RequestId, RequestIds};
+use crate::gateway::request_id::{RequestId, RequestIds, X_REQUEST_ID};
 use crate::gateway::respond::{INTERNAL, closing};
 use crate::gateway::{Gateway, pipeline};
 use crate::observe::access_log::WorkerLog;
@@ -109,6 +109,9 @@ impl Service for GatewayService {
 
     fn panicked(&self) -> Reply {
         self.0.counts.count(RouteId::default(), Verdict::Refuse, INTERNAL.status);
-        closing(INTERNAL.reply(&self.0.gateway().pages, false, self.0.next_id()))
+        let id = self.0.next_id();
+        let mut reply = closing(INTERNAL.reply(&self.0.gateway().pages, false, id));
+        reply.headers_mut().insert(X_REQUEST_ID, id.header());
+        reply
     }
 }
