@@ -34,22 +34,26 @@ const PRESET_NAMES: &[&str] = &[
 /// Names that the gateway itself sets, drops or frames by. Sent as they are they are dealt with where they belong; a look-alike
 /// would stand beside ours in an upstream that folds names, so it is removed.
 const OWN_NAMES: &[&str] = &[
+    "client-ip",
     "content-length",
+    "front-end-https",
     "transfer-encoding",
-    "x-forwarded-for",
-    "x-forwarded-host",
-    "x-forwarded-method",
-    "x-forwarded-port",
-    "x-forwarded-prefix",
-    "x-forwarded-proto",
-    "x-forwarded-scheme",
-    "x-forwarded-server",
-    "x-forwarded-uri",
+    "true-client-ip",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "x-http-host-override",
+    "x-http-method",
+    "x-http-method-override",
+    "x-method-override",
+    "x-original-host",
     "x-original-url",
     "x-real-ip",
     "x-request-id",
     "x-rewrite-url",
+    "x-url-scheme",
 ];
+/// The family of names that proxies write, folded.
+const FORWARDED: &[u8] = b"x-forwarded-";
 
 /// Which attribute of an identity a header carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -181,6 +185,7 @@ impl HeaderFirewall {
         let folded: Vec<u8> = name.iter().copied().map(fold).collect();
         odd == OddNames::Drop
             || self.names.contains(&*folded)
+            || folded.starts_with(FORWARDED)
             || OWN_NAMES.iter().any(|own| own.as_bytes() == folded)
     }
 }
@@ -263,8 +268,14 @@ mod tests {
     #[test]
     fn look_alikes_of_the_fields_the_gateway_sets_itself_are_stripped_even_where_odd_names_pass() {
         let firewall = HeaderFirewall::new(std::iter::empty());
-        let mut map =
-            headers(&["x_forwarded_for", "X.Real.IP", "transfer_encoding", "Content_Length", "x-real-ip"]);
+        let mut map = headers(&[
+            "x_forwarded_for",
+            "X_Forwarded.Ssl",
+            "X.Real.IP",
+            "transfer_encoding",
+            "Content_Length",
+            "x-real-ip",
+        ]);
         firewall.strip(&mut map, OddNames::Pass);
         assert_eq!(map.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["x-real-ip"]);
     }

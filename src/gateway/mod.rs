@@ -13,6 +13,7 @@ pub mod identity_headers;
 pub mod login;
 pub mod logout;
 pub mod management;
+pub mod method_override;
 pub mod navigation;
 pub mod open_streams;
 pub mod own_paths;
@@ -31,6 +32,7 @@ pub mod tunnel;
 pub mod upgrade;
 pub mod worker;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use ipnet::IpNet;
@@ -79,6 +81,8 @@ pub struct RouteTarget {
     counted_as: RouteId,
     upstream: UpstreamGroup,
     answer: Option<RouteAnswer>,
+    /// Routes of its place are told apart by method, so that the method is a part of the decision.
+    by_method: bool,
     /// The route's own path.
     path: String,
     rewrite: Option<PathRewrite>,
@@ -141,6 +145,9 @@ impl Gateway {
     /// See [`GatewayError`].
     pub fn build(settings: &Settings, secret: &Secret, parts: Parts) -> Result<Self, GatewayError> {
         let mut routes = RouteTable::default();
+        let spot = |route: &'_ RouteSettings| (route.host.clone(), route.path.clone(), route.exact);
+        let by_method: HashSet<_> =
+            settings.routes.iter().filter(|route| !route.methods.is_empty()).map(spot).collect();
         for route in &settings.routes {
             if route.upstream.members.is_empty() && route.answer.is_none() {
                 return Err(GatewayError::NoUpstream(route.name.clone()));
@@ -151,6 +158,7 @@ impl Gateway {
                 counted_as: parts.requests.route(&route.name),
                 upstream: parts.upstreams.group(&route.upstream),
                 answer: route.answer.clone(),
+                by_method: by_method.contains(&spot(route)),
                 path: route.path.clone(),
                 rewrite: route.rewrite.clone(),
                 host_header: route.host_header.clone(),

@@ -14,6 +14,7 @@ use crate::gateway::body_limit::{TOO_LARGE, bound};
 use crate::gateway::challenge;
 use crate::gateway::connection::Connection;
 use crate::gateway::endpoints::{self, BAD_COOKIES, Call, caller, too_many_bad_cookies};
+use crate::gateway::method_override;
 use crate::gateway::navigation::accepts_html;
 use crate::gateway::open_streams::poll_while_live;
 use crate::gateway::own_paths::OwnPath;
@@ -250,6 +251,9 @@ async fn walk(
         false => hop_by_hop::strip_request(headers),
     }
     gateway.firewall.strip(headers, route.odd_names);
+    if route.by_method {
+        method_override::strip(headers);
+    }
     recall.withhold_cookie(&gateway.sessions, headers);
     connection.set_forwarded(&client, headers);
     headers.insert(X_REQUEST_ID, id_field);

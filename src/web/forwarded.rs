@@ -18,15 +18,30 @@ const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port")
 pub const X_FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
 const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 
-/// Fields by which a client could tell an upstream another address, host or target than the one that was judged, those that we
-/// set ourselves included: from an untrusted peer all are dropped.
+/// Fields by which an untrusted peer could tell an upstream another address, scheme or host than the ones that were judged, those
+/// that we set ourselves included: all of a family that proxies write, and its kin that apps and frameworks believe.
 fn is_misleading(name: &str) -> bool {
-    let Some(rest) = name.strip_prefix("x-") else { return name == "forwarded" };
-    let forwarded = ["for", "host", "port", "prefix", "uri", "method", "server", "scheme"];
-    match rest.strip_prefix("forwarded-") {
-        Some(what) => forwarded.contains(&what),
-        None => matches!(rest, "real-ip" | "original-url" | "rewrite-url"),
-    }
+    name.starts_with("x-forwarded-")
+        || matches!(
+            name,
+            "client-ip"
+                | "forwarded"
+                | "front-end-https"
+                | "true-client-ip"
+                | "x-client-ip"
+                | "x-cluster-client-ip"
+                | "x-http-host-override"
+                | "x-original-host"
+                | "x-real-ip"
+                | "x-url-scheme"
+        )
+        || names_a_target(name)
+}
+
+/// Fields that some apps take for the target or the method in place of the request's own, which were judged: nobody has a word
+/// there, because proxies pass them on as clients send them.
+fn names_a_target(name: &str) -> bool {
+    matches!(name, "x-forwarded-method" | "x-forwarded-uri" | "x-original-url" | "x-rewrite-url")
 }
 
 /// The client as the gateway sees it.
@@ -82,6 +97,11 @@ impl ConnectionValues {
     /// under these and similar names is overwritten or dropped. From a trusted one `X-Forwarded-For` is appended to, and so is a
     /// `Forwarded` that it sent; a host, port and prefix that it names are kept. Call it after the hop-by-hop fields are stripped.
     pub fn set_forwarded(&self, headers: &mut HeaderMap, client: &ClientView) {
+        let is_doomed = if self.trusted { names_a_target } else { is_misleading };
+        let doomed: Vec<HeaderName> = headers.keys().filter(|n| is_doomed(n.as_str())).cloned().collect();
+        for name in doomed {
+            headers.remove(name);
+        }
         if self.trusted {
             self.append_address(headers, client);
             if let (true, Some(element)) = (headers.contains_key(FORWARDED), &self.element) {
@@ -90,15 +110,8 @@ impl ConnectionValues {
             keep_one(headers, &X_FORWARDED_PREFIX);
             keep_one(headers, &X_FORWARDED_HOST);
             keep_one(headers, &X_FORWARDED_PORT);
-        } else {
-            let doomed: Vec<HeaderName> =
-                headers.keys().filter(|name| is_misleading(name.as_str())).cloned().collect();
-            for name in doomed {
-                headers.remove(name);
-            }
-            if let Some(address) = &self.address {
-                headers.insert(X_FORWARDED_FOR, address.clone());
-            }
+        } else if let Some(address) = &self.address {
+            headers.insert(X_FORWARDED_FOR, address.clone());
         }
         let real = if client.address == self.direct.address {
             self.address.clone()

@@ -191,6 +191,30 @@ fn an_exact_path_and_a_method_choose_the_route_and_a_foreign_method_is_405() {
 }
 
 #[test]
+fn where_the_method_decides_no_field_names_another_one_to_the_upstream() {
+    let upstream = TestUpstream::start();
+    let route = |lines: &str| {
+        format!("[[routes]]\naccess = \"public\"\nupstream = [\"{}\"]\n{lines}\n", upstream.url())
+    };
+    let gateway = Setup::routes(
+        route("") + &route("path = \"/api\"\nmethods = [\"GET\", \"POST\"]") + &route("path = \"/api\""),
+    )
+    .start();
+    let names = ["X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override", "X_HTTP_Method_Override"];
+    let fields = names.map(|name| (name, "DELETE"));
+    let seen = |method: &str, path: &str| {
+        assert_eq!(gateway.browser().request(method, path, &fields, b"").status, 200, "{method} {path}");
+        let seen = upstream.next();
+        names.into_iter().filter(|name| seen.header(&name.to_lowercase()).is_some()).collect::<Vec<_>>()
+    };
+    for method in ["POST", "PUT"] {
+        assert_eq!(seen(method, "/api/x"), [""; 0], "{method}");
+    }
+    // Elsewhere it is the app's business.
+    assert_eq!(seen("POST", "/x"), names[..3]);
+}
+
+#[test]
 fn no_method_leads_from_a_protected_place_to_a_public_one() {
     let (public, protected) = (TestUpstream::start(), TestUpstream::start());
     let gateway = Setup::routes(format!(

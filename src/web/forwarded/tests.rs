@@ -95,6 +95,17 @@ fn what_an_untrusted_peer_sends_is_overwritten_or_dropped() {
             ("x-forwarded-uri", "/admin"),
             ("x-forwarded-method", "GET"),
             ("x-forwarded-server", "evil"),
+            ("x-forwarded-ssl", "on"),
+            ("x-forwarded-protocol", "https"),
+            ("x-forwarded-client-cert", "Subject=\"CN=ada\""),
+            ("front-end-https", "on"),
+            ("x-url-scheme", "https"),
+            ("x-client-ip", "1.1.1.1"),
+            ("x-cluster-client-ip", "1.1.1.1"),
+            ("true-client-ip", "1.1.1.1"),
+            ("client-ip", "1.1.1.1"),
+            ("x-original-host", "evil"),
+            ("x-http-host-override", "evil"),
         ],
     );
     assert_eq!(
@@ -108,6 +119,22 @@ fn what_an_untrusted_peer_sends_is_overwritten_or_dropped() {
             "x-real-ip: 192.0.2.1",
         ]
     );
+}
+
+#[test]
+fn not_even_a_trusted_peer_names_another_target_than_the_one_that_was_judged() {
+    let seen = dressed(
+        "10.0.0.1",
+        &[
+            ("x-original-url", "/admin"),
+            ("x-rewrite-url", "/admin"),
+            ("x-forwarded-uri", "/admin"),
+            ("x-forwarded-method", "GET"),
+            ("x-forwarded-ssl", "on"),
+        ],
+    );
+    let left = ["x-forwarded-for", "x-forwarded-port", "x-forwarded-proto", "x-forwarded-ssl", "x-real-ip"];
+    assert!(seen.iter().map(|line| line.split(':').next().unwrap()).eq(left), "{seen:?}");
 }
 
 #[test]
