@@ -86,7 +86,7 @@ impl PathRewrite {
             return Some(path.to_owned());
         }
         let restored = format!("{}{}", self.prefix, below(path, &self.replacement)?);
-        (restored.starts_with('/') && !restored.starts_with("//")).then_some(restored)
+        (restored.starts_with('/') && !names_a_host(&restored)).then_some(restored)
     }
 }
 
@@ -132,11 +132,16 @@ pub fn restore_location(headers: &mut HeaderMap, rewrite: Option<&PathRewrite>, 
     };
     let restored = match rewrite {
         Some(rewrite) => rewrite.restored(path),
-        None => Some(path.to_owned()).filter(|path| !path.starts_with("//")),
+        None => Some(path.to_owned()).filter(|path| !names_a_host(path)),
     };
     if let Some(Ok(restored)) = restored.map(|restored| HeaderValue::from_str(&restored)) {
         headers.insert(LOCATION, restored);
     }
+}
+
+/// Whether a browser reads a target that starts with a slash as another host: it takes `\` for `/`, and leaves tabs out.
+fn names_a_host(path: &str) -> bool {
+    matches!(path.bytes().filter(|byte| *byte != b'\t').nth(1), Some(b'/' | b'\\'))
 }
 
 #[cfg(test)]
@@ -226,6 +231,11 @@ mod tests {
             assert_eq!(restored(rewrite, location), client, "{location}");
         }
         let below = PathRewrite::new("/", false, "/app");
-        assert_eq!(restored(Some(&below), "/app//evil.test/"), "/app//evil.test/", "never a host");
+        for host in ["/evil.test/", "\\evil.test/", "\t/evil.test/", "\t\\evil.test/"] {
+            let under = format!("/app/{host}");
+            assert_eq!(restored(Some(&below), &under), under, "never a host");
+            let own = format!("http://app.internal:3000/{host}");
+            assert_eq!(restored(None, &own), own, "never a host");
+        }
     }
 }
