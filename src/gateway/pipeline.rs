@@ -226,6 +226,9 @@ async fn walk(
     let needs_session = route.access != Access::Public;
     let personal = identity.is_some() || needs_session;
 
+    // On a route that needs a session the exchange lives no longer than that; a public one goes on.
+    let mut watch = managed.session.as_ref().filter(|_| needs_session).map(|s| worker.streams.watch(s));
+
     // Answer here: a route may need no upstream.
     if let Some(answer) = &route.answer {
         let reply = Box::pin(answer.reply(&request, &normal.path, &route.path, route.rewrite.as_ref())).await;
@@ -238,6 +241,7 @@ async fn walk(
             }
         };
         route.response_headers.apply(reply.headers_mut());
+        reply.body_mut().end_with(watch);
         privacy::guard(&gateway.sessions, reply.headers_mut(), personal, managed.set_cookie, id);
         return reply;
     }
@@ -293,8 +297,6 @@ async fn walk(
 
     // Forward: only a permit gets through here.
     let sent = note.started();
-    // On a route that needs a session the exchange lives no longer than that; a public one goes on.
-    let mut watch = managed.session.as_ref().filter(|_| needs_session).map(|s| worker.streams.watch(s));
     let mut exchange = pin!(proxy::forward(&worker.pool, permit, route.upstream(), request));
     let Ok(answered) = poll_fn(|cx| poll_while_live(&mut watch, exchange.as_mut(), cx)).await else {
         note.line(|line| line.reason = Some(SESSION_OVER));

@@ -98,6 +98,11 @@ impl ReplyBody {
         SessionOver.into()
     }
 
+    /// Makes it fail when the session of `watch` is over.
+    pub fn end_with(&mut self, watch: Option<SessionWatch>) {
+        self.watch = watch;
+    }
+
     /// Writes `line` when this body has ended or been dropped.
     pub fn log(&mut self, line: Box<OpenLine>) {
         self.line = Some(line);
@@ -129,9 +134,15 @@ impl Body for ReplyBody {
                 }
                 (Poll::Pending, None) => return Poll::Pending,
             },
-            Source::File(body) => {
-                ready!(Pin::new(&mut **body).poll_frame(cx)).map(|frame| frame.map_err(Into::into))
-            }
+            Source::File(body) => match (Pin::new(&mut **body).poll_frame(cx), &mut this.watch) {
+                (Poll::Ready(frame), _) => frame.map(|frame| frame.map_err(Into::into)),
+                (Poll::Pending, watch) => {
+                    if let Some(watch) = watch {
+                        let _ = watch.poll_over(cx);
+                    }
+                    return Poll::Pending;
+                }
+            },
             Source::Tunnel(_) | Source::Cut => None,
         };
         if let Some(data) = frame.as_ref().and_then(|frame| frame.as_ref().ok()).and_then(Frame::data_ref) {

@@ -99,6 +99,26 @@ fn a_logout_cuts_the_users_streams_and_nobody_elses() {
 }
 
 #[test]
+fn a_logout_cuts_a_download_of_a_file_that_the_gateway_serves_itself() {
+    const LENGTH: u64 = 4 << 30;
+    let setup = Setup::routes("[[routes]]\nstatic = { folder = \"public\" }\n");
+    let public = setup.folder.path().join("public");
+    std::fs::create_dir(&public).unwrap();
+    // Of holes alone: it takes no space.
+    std::fs::File::create(public.join("large")).unwrap().set_len(LENGTH).unwrap();
+    let gateway = setup.start();
+    let mut ada = gateway.browser();
+    ada.log_in("ada");
+    let (name, value) = ada.session_cookie().unwrap();
+    let mut wire = gateway.wire();
+    let host = gateway.address();
+    wire.send(format!("GET /large HTTP/1.1\r\nHost: {host}\r\nCookie: {name}={value}\r\n\r\n"));
+    assert_eq!(wire.receive_head().unwrap().0, 200);
+    ada.log_out();
+    assert!(wire.rest() < LENGTH);
+}
+
+#[test]
 fn ending_a_session_from_another_one_cuts_its_stream() {
     let upstream = EventUpstream::start();
     let gateway = TestGateway::protecting(&upstream.upstream);
