@@ -12,6 +12,7 @@ use std::time::Duration;
 use hyper::client::conn::{http1, http2};
 use hyper::rt::Executor;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream, lookup_host};
 use tokio::task::AbortHandle;
@@ -46,6 +47,9 @@ const STREAM_WINDOW: u32 = 128 * 1024;
 const CONNECTION_WINDOW: u32 = STREAM_WINDOW * MAX_STREAMS;
 /// A silent HTTP/2 connection with requests on it is asked for a sign of life after this long, and given up after it again.
 const PING_AFTER: Duration = Duration::from_secs(10);
+/// How long any other is silent before the system asks whether its machine is still there, and between two such questions.
+const PROBE_AFTER: Duration = Duration::from_secs(60);
+const PROBE_EVERY: Duration = Duration::from_secs(20);
 
 /// A connection that was just opened.
 pub(super) struct Opened {
@@ -84,6 +88,9 @@ async fn open(endpoint: &Endpoint, upgradable: bool, limit: Duration) -> io::Res
     let turn = endpoint.turns.fetch_add(1, Ordering::Relaxed);
     let (stream, peer) = dial(host, port, turn, limit).await?;
     stream.set_nodelay(true)?;
+    // A tunnel or an event stream may be silent for long, and an upstream whose machine is gone says nothing either.
+    let probes = TcpKeepalive::new().with_time(PROBE_AFTER).with_interval(PROBE_EVERY);
+    SockRef::from(&stream).set_tcp_keepalive(&probes)?;
     let peer = Some(peer);
     match (endpoint.address.scheme, &endpoint.tls) {
         (Scheme::H2c, _) if !upgradable => http2(stream, peer).await,

@@ -162,6 +162,37 @@ fn nothing_of_the_client_is_forwarded_before_the_101_and_everything_after_it() {
     }
 }
 
+/// Whether the system looks after the peer of a silent connection between these two ports (proc_net_tcp(5): timer 02).
+fn is_looked_after(own: SocketAddr, other: SocketAddr) -> bool {
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let ends_with =
+        |field: Option<&&str>, port: u16| field.is_some_and(|f| f.ends_with(&format!(":{port:04X}")));
+    table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>()).any(|fields| {
+        ends_with(fields.get(1), own.port())
+            && ends_with(fields.get(2), other.port())
+            && fields.get(5).is_some_and(|timer| timer.starts_with("02:"))
+    })
+}
+
+#[test]
+fn a_side_whose_machine_is_gone_is_found_out_however_silent_the_tunnel_is() {
+    let upstream = Hand::start();
+    let gateway = upstream.public().start();
+    let mut client = ask(gateway.address(), "", "");
+    let mut held = upstream.accept();
+    held.switch(PROOF, "");
+    assert!(head_of(&mut client).starts_with("http/1.1 101 "));
+    passes(&mut client, &mut held.stream, "up");
+    let ours = held.stream.peer_addr().unwrap();
+    let (client, upstream) = (client.local_addr().unwrap(), held.stream.local_addr().unwrap());
+    // Another timer runs until the last bytes are acknowledged.
+    let since = Instant::now();
+    while !(is_looked_after(gateway.address(), client) && is_looked_after(ours, upstream)) {
+        assert!(since.elapsed() < PATIENCE, "nobody looks");
+        std::thread::yield_now();
+    }
+}
+
 #[test]
 fn each_way_ends_on_its_own() {
     let upstream = Hand::start();
