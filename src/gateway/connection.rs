@@ -82,7 +82,9 @@ fn names_of(certificate: &ClientCertificate) -> Box<[Box<str>]> {
 impl Judged {
     fn new(peer: &Peer, gateway: &Gateway) -> Self {
         let trusted_proxies = Arc::clone(&gateway.trusted_proxies);
-        let values = ConnectionValues::new(peer.address, peer.secure, &trusted_proxies);
+        // The address of a proxy vouches for the proxy's own fields, not for those of whoever it relays.
+        let believed: &[IpNet] = if peer.unnamed { &[] } else { &trusted_proxies };
+        let values = ConnectionValues::new(peer.address, peer.secure, believed);
         Self { trusted_proxies, values }
     }
 }

@@ -45,7 +45,7 @@ pub(super) async fn serve<T: ClientStream, S: Service>(
                     return worker.refuse(counted);
                 }
             }
-            Some(None) => {}
+            Some(None) => peer.unnamed = true,
             None => return,
         }
     }

@@ -89,6 +89,8 @@ pub trait Service: 'static {
 pub struct Peer {
     /// Its address; `None` on a unix socket.
     pub address: Option<SocketAddr>,
+    /// It is a proxy that relays for somebody whom it does not name: what it sends may be anybody's words.
+    pub unnamed: bool,
     /// Whether the connection is TLS that ends here.
     pub secure: bool,
     /// The certificate that it proved to own and that our authorities vouch for, where the listener asks for one.
@@ -100,7 +102,7 @@ pub struct Peer {
 impl Peer {
     /// A client that has shown nothing but where it comes from.
     pub fn at(address: Option<SocketAddr>) -> Self {
-        Self { address, secure: false, certificate: None, to_https: None }
+        Self { address, unnamed: false, secure: false, certificate: None, to_https: None }
     }
 }
 

@@ -107,6 +107,24 @@ fn a_proxy_that_speaks_for_itself_keeps_its_own_address() {
 }
 
 #[test]
+fn nothing_that_comes_behind_a_proxy_header_without_an_address_counts_as_the_proxys_word() {
+    let upstream = TestUpstream::start();
+    let gateway = behind_a_proxy(&upstream, "", "127.0.0.1/32").start();
+    let forged = "GET / HTTP/1.1\r\nHost: wiki.test\r\nX-Forwarded-For: 198.51.100.1\r\n\
+                  X-Forwarded-Proto: https\r\nX-Request-Id: forged\r\n\r\n";
+    // Of unknown kind, of a unix socket, and for the proxy itself.
+    let unix = [&b"\r\n\r\n\0\r\nQUIT\n\x21\x31\0\xd8"[..], &[b'/'; 216]].concat();
+    for header in [&b"PROXY UNKNOWN\r\n"[..], &unix, b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0"] {
+        let mut wire = gateway.wire();
+        assert_eq!(wire.send([header, forged.as_bytes()].concat()).receive().unwrap().status, 200);
+        let seen = upstream.next();
+        assert_eq!(seen.header("x-forwarded-for"), Some("127.0.0.1"));
+        assert_eq!(seen.header("x-forwarded-proto"), Some("http"));
+        assert_ne!(seen.header("x-request-id"), Some("forged"));
+    }
+}
+
+#[test]
 fn a_proxy_header_from_nobody_we_trust_and_a_broken_one_end_the_connection() {
     let upstream = TestUpstream::start();
     let stranger = behind_a_proxy(&upstream, "", "192.0.2.0/24").start();
