@@ -2,7 +2,7 @@
 
 use std::net::TcpStream;
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustls::HandshakeKind;
 use rustls::client::WebPkiServerVerifier;
@@ -166,6 +166,23 @@ fn a_certificate_that_cannot_be_used_keeps_the_old_one_and_shows_until_a_good_on
     authority.issue(&["new.test"]).write(gateway.folder().path(), "cert");
     wait_for(&gateway, &client, "new.test");
     assert_eq!(good(&gateway), 1);
+}
+
+#[test]
+fn a_certificate_that_has_run_out_keeps_no_other_from_being_renewed() {
+    let (upstream, authority) = (TestUpstream::start(), Authority::new());
+    let setup = public(&upstream);
+    let folder = setup.folder.path().to_owned();
+    authority.issue(&["old.test"]).write(&folder, "0");
+    // Two weeks behind the moment at which the tests' clock stands.
+    let short = |params: &mut rcgen::CertificateParams| params.not_after = rcgen::date_time_ymd(2027, 2, 1);
+    authority.issue_with(&["short.test"], short).write(&folder, "1");
+    let entries =
+        "{ certificate = \"0.pem\", key = \"0.key\" }, { certificate = \"1.pem\", key = \"1.key\" }";
+    let gateway = setup.tls_section(&format!("certificates = [{entries}]\n")).start();
+    gateway.advance(Duration::from_secs(30 * 86400));
+    authority.issue(&["new.test"]).write(&folder, "0");
+    wait_for(&gateway, &TlsClient::trusting(&authority), "new.test");
 }
 
 /// How the handshake of a second connection went.

@@ -155,7 +155,10 @@ impl Tls {
     }
 
     fn replace(&self, settings: &Settings, now: Timestamp) -> Result<(), TlsError> {
-        let certificates = read_certificates(settings, now)?;
+        let served = self.status.certificates();
+        let certificates: Result<Vec<_>, _> =
+            settings.certificates.iter().map(|files| read_again(files, now, &served)).collect();
+        let certificates = certificates?;
         let client = ClientRules::read(&settings.client)?;
         let mut resumption = self.resumption.lock().unwrap_or_else(PoisonError::into_inner);
         // A session from before stands for a client that was judged by other rules: none of them is resumed.
@@ -201,6 +204,21 @@ impl Resumption {
 
 fn read_certificates(settings: &Settings, now: Timestamp) -> Result<Vec<Certificate>, TlsError> {
     settings.certificates.iter().map(|files| Certificate::read(files, now)).collect()
+}
+
+/// Reads one that may be served already. If it has run out meanwhile it stays as it is: it must not keep the others from being
+/// replaced, which would end them too.
+fn read_again(
+    files: &CertificateFiles,
+    now: Timestamp,
+    served: &[CertificateStatus],
+) -> Result<Certificate, TlsError> {
+    Certificate::read(files, now).or_else(|error| {
+        let known = served.iter().find(|known| known.path == files.certificate && known.not_after < now);
+        let Some(known) = known else { return Err(error) };
+        let again = Certificate::read(files, known.not_after).ok();
+        again.filter(|again| again.not_after == known.not_after).ok_or(error)
+    })
 }
 
 /// How clients are judged.
