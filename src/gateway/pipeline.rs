@@ -26,7 +26,9 @@ use crate::gateway::respond::{
 };
 use crate::gateway::rewrite::{Unrewritable, restore_location};
 use crate::gateway::to_https::https_location;
-use crate::gateway::upgrade::{FOREIGN_PAGE, Passing, UNKNOWN_PROTOCOL, comes_from_our_page};
+use crate::gateway::upgrade::{
+    FOREIGN_PAGE, Passing, UNKNOWN_PROTOCOL, comes_from_no_foreign_page, comes_from_our_page,
+};
 use crate::gateway::worker::Worker;
 use crate::observe::metrics::{RouteId, Verdict};
 use crate::policy::{Access, Decision, Facts, decide};
@@ -213,17 +215,20 @@ async fn walk(
             );
         }
     };
-    // A cookie goes along with whatever page opens a WebSocket, so it must be one of ours.
-    if let (Some(asked), Some(_)) = (&asked, &managed.session)
-        && asked.is_websocket()
-        && !comes_from_our_page(request.headers(), &normal.host, &route.websocket_origins)
-    {
+    let needs_session = route.access != Access::Public;
+    // A cookie or a certificate goes along with whatever page opens a WebSocket, so it must be one of ours.
+    let page = (request.headers(), &normal.host, &*route.websocket_origins);
+    let foreign = match (asked.as_ref().filter(|asked| asked.is_websocket()), &managed.session) {
+        (None, _) => false,
+        (Some(_), Some(_)) => !comes_from_our_page(page.0, page.1, page.2),
+        (Some(_), None) => needs_session && !comes_from_no_foreign_page(page.0, page.1, page.2),
+    };
+    if foreign {
         note.decision(Verdict::Deny, Some(FOREIGN_PAGE.code));
         return challenge::with_cookie(FOREIGN_PAGE.reply(&gateway.pages, false, id), managed.set_cookie);
     }
     note.decide(Verdict::Allow);
     // Without a user, but by a certificate, it is for its holder alone.
-    let needs_session = route.access != Access::Public;
     let personal = identity.is_some() || needs_session;
 
     // On a route that needs a session the exchange lives no longer than that; a public one goes on.

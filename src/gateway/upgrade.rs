@@ -47,6 +47,12 @@ pub fn comes_from_our_page(headers: &HeaderMap, host: &Host<'_>, allowed: &[Stri
     }
 }
 
+/// The same for a WebSocket that a client certificate lets in. Most of those are of programs, which have no page and say so by
+/// saying nothing; browsers show a certificate for whatever page asks, as they send cookies.
+pub fn comes_from_no_foreign_page(headers: &HeaderMap, host: &Host<'_>, allowed: &[String]) -> bool {
+    page_origin(headers, host) == PageOrigin::Unsaid || comes_from_our_page(headers, host, allowed)
+}
+
 /// An upgrade on its way up.
 #[derive(Debug)]
 pub struct Passing {

@@ -13,8 +13,18 @@ pub fn keep_permitted(trailers: &mut HeaderMap, permitted: impl Fn(&HeaderName) 
 }
 
 fn is_forbidden(name: &str) -> bool {
-    const FAMILIES: [&str; 7] =
-        ["content-", "proxy-", "x-forwarded-", "if-", "access-control-", "sec-", "x-fluidgate-"];
+    const FAMILIES: [&str; 10] = [
+        "content-",
+        "proxy-",
+        "x-forwarded-",
+        "x-http-",
+        "x-original-",
+        "x-rewrite-",
+        "if-",
+        "access-control-",
+        "sec-",
+        "x-fluidgate-",
+    ];
     matches!(
         name,
         "age"

@@ -61,6 +61,27 @@ fn a_certificate_that_the_route_names_is_enough_and_others_are_not() {
 }
 
 #[test]
+fn a_certificate_opens_no_websocket_for_a_page_of_another_site() {
+    let rig = Rig::start("{ client_certificates = [\"robot\"] }");
+    let robot = rig.showing("robot", &["x.test"]);
+    let asked = "Connection: Upgrade\r\nUpgrade: websocket\r\n";
+    for foreign in ["https://evil.test", "null", "https://wiki.test:8443"] {
+        let answer = rig.ask(&robot, &format!("{asked}Origin: {foreign}\r\n"));
+        assert_eq!(
+            (answer.status, answer.json()["code"].as_str()),
+            (403, Some("websocket_origin")),
+            "{foreign}"
+        );
+    }
+    rig.upstream.saw_nothing();
+    // A page of the host, and a program.
+    for own in ["Origin: https://wiki.test\r\n", ""] {
+        assert_eq!(rig.ask(&robot, &format!("{asked}{own}")).status, 200, "{own}");
+        assert_eq!(rig.upstream.next().header("upgrade"), Some("websocket"));
+    }
+}
+
+#[test]
 fn beside_users_a_certificate_is_another_way_in_and_the_others_are_asked_to_log_in() {
     let rig = Rig::start("{ users = [\"ada\"], client_certificates = [\"robot\"] }");
     assert_eq!(rig.ask(&rig.showing("robot", &["x.test"]), "").status, 200);
