@@ -74,6 +74,8 @@ pub(super) async fn connect(
 ) -> Result<Opened, ConnectError> {
     let opening = open(endpoint, upgradable, limit);
     match tokio::time::timeout(limit, opening).await {
+        // One address may have used up its share of the time, and the others theirs.
+        Ok(Err(error)) if error.kind() == io::ErrorKind::TimedOut => Err(ConnectError::Timeout),
         Ok(opened) => opened.map_err(ConnectError::Io),
         Err(_) => Err(ConnectError::Timeout),
     }
@@ -108,19 +110,10 @@ async fn open(endpoint: &Endpoint, upgradable: bool, limit: Duration) -> io::Res
     }
 }
 
-/// Looks the name up anew and connects to one of its addresses: those of the family that the resolver prefers take turns, the
-/// others come after them. None may use up the time of all.
+/// Looks the name up anew and connects to the first of its addresses that answers. None may use up the time of all.
 async fn dial(host: &str, port: u16, turn: usize, limit: Duration) -> io::Result<(TcpStream, SocketAddr)> {
     let deadline = Instant::now() + limit;
-    let mut addresses: Vec<SocketAddr> = lookup_host((host, port)).await?.collect();
-    let preferred = addresses.first().is_some_and(SocketAddr::is_ipv4);
-    addresses.sort_by_key(|address| address.is_ipv4() != preferred);
-    let equals = addresses.partition_point(|address| address.is_ipv4() == preferred);
-    if let Some(equals) = addresses.get_mut(..equals)
-        && let Some(first) = turn.checked_rem(equals.len())
-    {
-        equals.rotate_left(first);
-    }
+    let addresses = in_turn(lookup_host((host, port)).await?.collect(), turn);
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     let mut left = u32::try_from(addresses.len()).unwrap_or(u32::MAX);
     for address in addresses {
@@ -133,6 +126,19 @@ async fn dial(host: &str, port: u16, turn: usize, limit: Duration) -> io::Result
         }
     }
     Err(last)
+}
+
+/// The addresses of the family that the resolver prefers take turns; the others come after them.
+pub(super) fn in_turn(mut addresses: Vec<SocketAddr>, turn: usize) -> Vec<SocketAddr> {
+    let preferred = addresses.first().is_some_and(SocketAddr::is_ipv4);
+    addresses.sort_by_key(|address| address.is_ipv4() != preferred);
+    let equals = addresses.partition_point(|address| address.is_ipv4() == preferred);
+    if let Some(equals) = addresses.get_mut(..equals)
+        && let Some(first) = turn.checked_rem(equals.len())
+    {
+        equals.rotate_left(first);
+    }
+    addresses
 }
 
 async fn http1<T>(stream: T, peer: Option<SocketAddr>, title_case: bool) -> io::Result<Opened>

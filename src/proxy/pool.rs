@@ -68,8 +68,9 @@ impl UpstreamPool {
     /// Lets go of connections that are of no more use, and ends waits that took too long.
     pub(super) fn sweep(&self) {
         let now = self.clock.now();
-        self.shared.now.set(now);
-        self.shared.waiting.sweep(now);
+        // What began after the last look bears its time: after a jump of the clock it would pass for as old as that.
+        let last = self.shared.now.replace(now);
+        self.shared.waiting.sweep(last);
         self.lanes.borrow_mut().retain(|_, lane| {
             lane.sweep(now);
             // A lane in use lives on by its leases, and gives its connections up with them.

@@ -69,7 +69,7 @@ struct Entry {
 }
 
 impl Waiting {
-    /// Wakes every request that has waited too long at `now`.
+    /// Wakes every request that had waited too long at `now`, the moment of the sweep before this one.
     pub(super) fn sweep(&self, now: Timestamp) {
         for entry in &mut self.slots.borrow_mut().entries {
             let late = !entry.paused && entry.limit.is_some_and(|limit| now.since(entry.since) > limit);

@@ -193,3 +193,53 @@ fn connections_of_an_upstream_that_no_route_has_any_more_are_closed() {
         closed(&mut up).await;
     });
 }
+
+#[test]
+fn an_upstream_that_takes_no_connection_in_time_is_504() {
+    local(async {
+        // A queue of one that is full: the kernel drops whoever comes next.
+        let listener = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        let any: std::net::SocketAddr = "127.0.0.1:0".parse().unwrap();
+        listener.bind(&any.into()).unwrap();
+        listener.listen(0).unwrap();
+        let address = listener.local_addr().unwrap().as_socket().unwrap();
+        let _first = tokio::net::TcpStream::connect(address).await.unwrap();
+        let mut settings = GroupSettings::single(http(address));
+        settings.limits.connect_timeout = Duration::from_millis(100);
+        let mut front = Front::of(settings).await;
+        assert!(front.exchange(GET).await.starts_with("HTTP/1.1 504"));
+        assert_eq!(front.outcome().await, "upstream_connect_timeout");
+    });
+}
+
+#[test]
+fn several_addresses_of_one_name_take_turns_and_the_other_family_comes_after_them() {
+    let addresses =
+        |list: &[&str]| list.iter().map(|a| a.parse().unwrap()).collect::<Vec<std::net::SocketAddr>>();
+    let found = addresses(&["10.0.0.1:80", "[fd00::1]:80", "10.0.0.2:80", "10.0.0.3:80"]);
+    for (turn, expected) in [
+        (0, ["10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80", "[fd00::1]:80"]),
+        (1, ["10.0.0.2:80", "10.0.0.3:80", "10.0.0.1:80", "[fd00::1]:80"]),
+        (5, ["10.0.0.3:80", "10.0.0.1:80", "10.0.0.2:80", "[fd00::1]:80"]),
+    ] {
+        assert_eq!(crate::proxy::connect::in_turn(found.clone(), turn), addresses(&expected));
+    }
+    assert!(crate::proxy::connect::in_turn(Vec::new(), 3).is_empty());
+}
+
+#[test]
+fn a_request_that_began_just_before_the_clock_jumped_is_not_late() {
+    local(async {
+        let (listener, address) = upstream().await;
+        let mut front = Front::before(address).await;
+        let mut client = front.client().await;
+        write(&mut client, KEPT).await;
+        let (mut up, _) = listener.accept().await.unwrap();
+        read_to(&mut up, "\r\n\r\n").await;
+        front.clock.advance(Duration::from_secs(3600));
+        front.pool.sweep();
+        write(&mut up, HELLO).await;
+        assert_eq!(front.outcome().await, "200");
+        read_to(&mut client, "hello").await;
+    });
+}

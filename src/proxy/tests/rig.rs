@@ -119,6 +119,8 @@ impl Front {
     pub(super) fn pass_time(&self, span: Duration) {
         self.clock.advance(span);
         self.pool.sweep();
+        // What is judged by the time of the last sweep.
+        self.pool.sweep();
     }
 }
 
