@@ -28,25 +28,27 @@ pub(super) struct Need<'a> {
 }
 
 impl Ticket {
-    /// A connection for the request: the one that became idle last, else a shared one, else a new one.
-    pub(super) async fn check_out(self, need: Need<'_>) -> Result<Lease, ConnectError> {
+    /// A connection for the request: the one that became idle last, else a shared one, else a new one. And whether it has lain
+    /// idle since an earlier sweep: its upstream may be closing it at this moment.
+    pub(super) async fn check_out(self, need: Need<'_>) -> Result<(Lease, bool), ConnectError> {
         if need.upgradable || self.lane.speaks.get() != Speaks::Http2 {
             loop {
                 // Taken out in a statement of its own, so that no borrow lives across the await.
                 let idle = self.lane.idle.borrow_mut().pop();
                 let Some(idle) = idle else { break };
                 let sender = &idle.connection.sender;
-                if idle.since != self.lane.shared.now.get() || !sender.is_ready() {
+                let rested = idle.since != self.lane.shared.now.get();
+                if rested || !sender.is_ready() {
                     // It may have died unseen. Yielding lets the runtime look at its sockets once and run the driver.
                     tokio::task::yield_now().await;
                 }
                 if sender.is_ready() && !sender.is_closed() {
-                    return Ok(self.reusing(Carrier::Http1(idle.connection)));
+                    return Ok((self.reusing(Carrier::Http1(idle.connection)), rested));
                 }
             }
         }
         // Boxed: it is rare, and would make the future of every request larger.
-        Box::pin(self.check_out_another(need)).await
+        Box::pin(self.check_out_another(need)).await.map(|lease| (lease, false))
     }
 
     /// A connection that nothing was sent on yet, or a stream on one that is shared.

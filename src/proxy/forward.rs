@@ -33,7 +33,7 @@ use crate::web::body::InboundBody;
 /// # Errors
 /// See [`ForwardError`]. A request is delivered at most once, with two exceptions that [`UpstreamGroup`] bounds: one of which
 /// nothing was written is tried on a fresh connection and then on other members; a GET, HEAD, OPTIONS or TRACE without a body is
-/// tried on other members as well when a connection broke before a response.
+/// tried there as well when its connection broke before a response, on a fresh connection only if the broken one had lain idle.
 pub async fn forward(
     pool: &Rc<UpstreamPool>,
     permit: Permit,
@@ -114,7 +114,7 @@ impl Exchange<'_> {
             if let (true, Some(request)) = (names_member, &mut request) {
                 name_member(request, member);
             }
-            let failed = match self.with(member, &mut request).await {
+            let failed = match self.with(member, &mut request, copy.as_ref()).await {
                 Ok(answered) => {
                     member.endpoint().note_answer();
                     return Ok(answered);
@@ -140,20 +140,29 @@ impl Exchange<'_> {
         }
     }
 
-    /// Tries one member: on a connection that is there, and when that takes nothing of the request, on another.
+    /// Tries one member: on a connection that is there, and when that takes nothing of the request, on another. So, too, when the
+    /// request may be sent twice and went to a connection that had lain idle: as a rule its upstream had just let go of it.
     async fn with(
         &self,
         member: &Member,
         request: &mut Option<Request<RequestBody>>,
+        copy: Option<&Copy>,
     ) -> Result<Answered, Failed> {
         let (endpoint, limits) = (member.endpoint(), &self.group.limits);
         let upstream = &endpoint.address;
         let unreachable = |error| Failed::Unsent(unreachable_upstream(upstream, error));
         let need = Need { upgradable: self.upgradable, limits, wait: &self.wait };
-        let lease = self.pool.ticket(endpoint, limits).check_out(need).await.map_err(unreachable)?;
-        match self.on(lease, request, upstream).await {
-            Err(Failed::Unsent(_)) => {}
-            answered_or_sent => return answered_or_sent,
+        let (lease, rested) =
+            self.pool.ticket(endpoint, limits).check_out(need).await.map_err(unreachable)?;
+        let rested = rested && !self.upgradable;
+        let own = request.as_ref().filter(|_| rested && copy.is_none());
+        let own = own.and_then(|request| Copy::of(request, self.pool.shared()));
+        match (self.on(lease, request, upstream).await, copy.or(own.as_ref())) {
+            (Err(Failed::Unsent(_)), _) => {}
+            (Err(Failed::Sent(ForwardError::Closed { .. })), Some(copy)) if rested => {
+                *request = Some(copy.request())
+            }
+            (answered_or_sent, _) => return answered_or_sent,
         }
         let another = Box::pin(self.pool.ticket(endpoint, limits).check_out_another(need));
         let lease = another.await.map_err(unreachable)?;

@@ -183,3 +183,49 @@ fn an_upgrade_and_a_response_that_has_begun_are_never_tried_again() {
         assert_eq!(front.pool.counters().opened, 1);
     });
 }
+
+/// An upstream that answers one request on its first connection and closes it on the second, when that has arrived; every later
+/// connection answers.
+fn letting_go_of_the_first(listener: tokio::net::TcpListener, end: &'static str) {
+    tokio::task::spawn_local(async move {
+        for connection in 0_usize.. {
+            let (mut up, _) = listener.accept().await.unwrap();
+            tokio::task::spawn_local(async move {
+                read_to(&mut up, "\r\n\r\n").await;
+                write(&mut up, HELLO).await;
+                read_to(&mut up, end).await;
+                if connection > 0 {
+                    write(&mut up, HELLO).await;
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn a_get_on_a_connection_that_had_lain_idle_and_closes_is_sent_to_the_same_upstream_again() {
+    local(async {
+        let (listener, address) = upstream().await;
+        letting_go_of_the_first(listener, "\r\n\r\n");
+        let front = Front::before(address).await;
+        assert!(front.exchange(GET).await.ends_with("hello"));
+        front.pass_time(Duration::from_secs(1));
+        let answer = front.exchange(GET).await;
+        assert!(answer.ends_with("hello"), "{answer}");
+        assert_eq!(front.pool.counters().opened, 2);
+    });
+}
+
+#[test]
+fn a_post_on_a_connection_that_had_lain_idle_and_closes_is_not_sent_again() {
+    local(async {
+        let (listener, address) = upstream().await;
+        letting_go_of_the_first(listener, "pay!");
+        let front = Front::before(address).await;
+        assert!(front.exchange(GET).await.ends_with("hello"));
+        front.pass_time(Duration::from_secs(1));
+        let answer = front.exchange(POST).await;
+        assert!(answer.starts_with("HTTP/1.1 502"), "{answer}");
+        assert_eq!(front.pool.counters().opened, 1);
+    });
+}
