@@ -4,6 +4,7 @@
 //! admin socket, signals, reload, drain); the session store's writer, the hash pool and both logs have threads of their own because
 //! they block.
 
+mod ending;
 mod management;
 mod metrics;
 mod reload;
@@ -18,9 +19,9 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::runtime::Runtime;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
+use self::ending::EndSignals;
 use self::management::ManagementListener;
 use self::metrics::ProcessNumbers;
 use self::reload::{Certificates, FileMark, Reloader};
@@ -154,6 +155,7 @@ pub fn start(config: &Config, clock: Arc<dyn Clock>, random: Arc<dyn Random>) ->
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(AppError::Control)?;
     let hangups = reload::hangups(config, &runtime);
+    let signals = EndSignals::catch(&runtime);
     let listeners = server::bind(&config.server.listen)?;
     let certificates =
         config.server.tls.as_ref().map(|tls| Certificates::load(tls, clock.now())).transpose()?;
@@ -236,6 +238,7 @@ pub fn start(config: &Config, clock: Arc<dyn Clock>, random: Arc<dyn Random>) ->
         log_thread,
         audit_thread,
         grace: config.server.grace_period,
+        signals,
     };
     let thread = std::thread::Builder::new()
         .name("control".into())
@@ -293,6 +296,7 @@ struct Control {
     log_thread: Option<LogThread>,
     audit_thread: Option<AuditThread>,
     grace: Duration,
+    signals: EndSignals,
 }
 
 impl Control {
@@ -300,7 +304,7 @@ impl Control {
         tokio::task::LocalSet::new().block_on(runtime, self.control(stopped))
     }
 
-    async fn control(self, stopped: oneshot::Receiver<()>) -> Ended {
+    async fn control(mut self, stopped: oneshot::Receiver<()>) -> Ended {
         let draining = Arc::new(AtomicBool::new(false));
         if let Some(listener) = self.management {
             let management = Management::new(self.sessions.clone(), draining.clone(), self.sources);
@@ -314,14 +318,18 @@ impl Control {
 
         // Between two awaits only, so that no reload is left half done.
         let reloading = tokio::task::spawn_local(self.reloader.run(self.asked));
-        wait_for_end(stopped).await;
+        tokio::select! {
+            // An error means that the handle was dropped without a word: the gateway then runs on until a signal.
+            Ok(()) = stopped => {}
+            () = self.signals.next() => {}
+        }
         reloading.abort();
         draining.store(true, Ordering::Relaxed);
         tracing::info!(grace = ?self.grace, "draining: no new connections, requests in flight are finished");
         // A second signal does not wait any longer.
         let ended = tokio::select! {
             report = self.workers.drain(self.grace) => if report.cut == 0 { Ended::Clean } else { Ended::Cut },
-            () = next_signal() => Ended::Cut,
+            () = self.signals.next() => Ended::Cut,
         };
         sweeper.abort();
         watching.abort();
@@ -348,26 +356,5 @@ impl Control {
 fn say_what_was_lost(log: &str, written: bool) {
     if !written {
         tracing::error!(log, "the last lines of a log are lost: its target takes nothing");
-    }
-}
-
-async fn wait_for_end(stopped: oneshot::Receiver<()>) {
-    tokio::select! {
-        // An error means that the handle was dropped without a word: the gateway then runs on until a signal.
-        Ok(()) = stopped => {}
-        () = next_signal() => {}
-    }
-}
-
-async fn next_signal() {
-    let (Ok(mut terminate), Ok(mut interrupt)) =
-        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        tracing::warn!("cannot listen for signals");
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
     }
 }
