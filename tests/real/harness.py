@@ -9,6 +9,7 @@ import hashlib
 import http.client
 import os
 import pathlib
+import random
 import shutil
 import signal
 import socket
@@ -21,6 +22,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 BINARY = os.environ.get("FLUIDGATE", str(ROOT / "target/release/fluidgate"))
 VENV = ROOT / "target/venv"
 MIB = 1 << 20
+GIVEN_PORTS = set()
 PASSWORDS = {
     "alice": "alice-correct-horse-battery-41",
     "bob": "bob-staple-granite-lantern-77",
@@ -32,10 +34,15 @@ signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def free_port():
-    """A TCP port on loopback that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A TCP port on loopback that was free a moment ago, and that this run has not given out before. Below those that the kernel
+    takes for connections, so that none of them gets it meanwhile."""
+    while True:
+        port = random.randrange(10_000, 32_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            if port not in GIVEN_PORTS:
+                GIVEN_PORTS.add(port)
+                return port
 
 
 def wait_until(ready, what, seconds=20, process=None, log=None):
