@@ -44,6 +44,9 @@ impl Body for RequestBody {
         let polled = Pin::new(inbound).poll_frame(cx);
         if let Some(progress) = &self.progress {
             progress.note(polled.is_pending());
+            if matches!(polled, Poll::Ready(Some(Err(_)))) {
+                progress.broke();
+            }
         }
         polled
     }

@@ -106,8 +106,16 @@ impl Ticket {
 
     async fn open(self, permit: Option<OwnedSemaphorePermit>, need: Need<'_>) -> Result<Lease, ConnectError> {
         let (lane, limits) = (&self.lane, need.limits);
-        let Opened { link, driver, peer } =
-            connect(&lane.endpoint, need.upgradable, limits.connect_timeout).await?;
+        // Connecting has a limit of its own, but the whole request goes on.
+        need.wait.expect_nothing();
+        let Opened { link, driver, peer } = {
+            let mut connecting = pin!(connect(&lane.endpoint, need.upgradable, limits.connect_timeout));
+            poll_fn(|cx| match connecting.as_mut().poll(cx) {
+                Poll::Ready(opened) => Poll::Ready(opened),
+                Poll::Pending => need.wait.poll_expired(cx).map(|_| Err(ConnectError::WholeRequest)),
+            })
+            .await?
+        };
         lane.shared.count(|c| c.opened += 1);
         let until = lane.shared.now.get() + limits.max_lifetime;
         let carrier = match link {
@@ -135,6 +143,11 @@ impl Ticket {
         if let Ok(permit) = cap.permits.clone().try_acquire_owned() {
             return Ok(Granted::Permit(permit));
         }
+        // One of HTTP/1.1 that an upgrade has left holds a place, and may lie idle where requests go by HTTP/2.
+        let idle = self.lane.idle.borrow_mut().pop();
+        if let Some(idle) = idle.filter(|idle| idle.connection.sender.is_ready()) {
+            return Ok(Granted::Connection(idle.connection));
+        }
         let queued = Queued::enter(&cap.waiting);
         if queued.place > need.limits.queue {
             return Err(ConnectError::Busy);
@@ -161,9 +174,7 @@ impl Ticket {
             })
         })
         .await;
-        if granted.is_ok() {
-            need.wait.expect_nothing();
-        }
+        need.wait.expect_nothing();
         granted
     }
 }

@@ -155,10 +155,15 @@ pub(super) fn closed_at_once(upstream: &UpstreamAddress) -> ForwardError {
     ForwardError::Connect { upstream: upstream.clone(), source }
 }
 
-/// Something was sent, and no whole response head came back.
-pub(super) fn sent_and_failed(upstream: &UpstreamAddress, source: hyper::Error) -> ForwardError {
+/// Something was sent, and no whole response head came back. `broken`: the request body had failed, which hyper tells of its own
+/// accord by HTTP/1.1 only.
+pub(super) fn sent_and_failed(
+    upstream: &UpstreamAddress,
+    source: hyper::Error,
+    broken: bool,
+) -> ForwardError {
     let upstream = upstream.clone();
-    if source.is_user() {
+    if broken || source.is_user() {
         ForwardError::RequestBody { upstream, source }
     } else if source.is_parse() {
         ForwardError::Protocol { upstream, problem: source.to_string() }

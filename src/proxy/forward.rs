@@ -160,7 +160,12 @@ impl Exchange<'_> {
         match (self.on(lease, request, upstream).await, copy.or(own.as_ref())) {
             (Err(Failed::Unsent(_)), _) => {}
             (Err(Failed::Sent(ForwardError::Closed { .. })), Some(copy)) if rested => {
-                *request = Some(copy.request())
+                let mut again = copy.request();
+                // The copy may be older than the choice of a member.
+                if !again.headers().contains_key(HOST) {
+                    name_member(&mut again, member);
+                }
+                *request = Some(again);
             }
             (answered_or_sent, _) => return answered_or_sent,
         }
@@ -216,7 +221,7 @@ impl Exchange<'_> {
                     *request = Some(unsent);
                     Failed::Unsent(closed_at_once(upstream))
                 }
-                None => Failed::Sent(sent_and_failed(upstream, failed.into_error())),
+                None => Failed::Sent(sent_and_failed(upstream, failed.into_error(), self.wait.is_broken())),
             }),
             Err(expired) => Err(Failed::Sent(out_of_time(upstream, expired))),
         }

@@ -62,6 +62,8 @@ struct Entry {
     /// What ends the response body with the wait: a body that nobody reads cannot be told.
     cut: Option<Cut>,
     expired: Option<Expired>,
+    /// The request body failed: what happens to the exchange from then on is not the upstream's doing.
+    broken: bool,
     /// The request body waits for the client: the upstream is not late.
     paused: bool,
     /// The response comes already.
@@ -87,6 +89,15 @@ impl Waiting {
                 waker.wake();
             }
         }
+    }
+}
+
+impl Entry {
+    /// What was waited for is over, in time or not: another wait begins.
+    fn turn_to(&mut self, limit: Option<Duration>, now: Timestamp) {
+        self.since = now;
+        self.limit = limit;
+        self.expired = self.expired.filter(|expired| *expired == Expired::Whole);
     }
 }
 
@@ -118,6 +129,7 @@ impl Wait {
             waker: None,
             cut: None,
             expired: None,
+            broken: false,
             paused: false,
             answered: false,
         };
@@ -140,22 +152,20 @@ impl Wait {
     /// From now on the request waits for something else, at most for `limit`.
     pub(super) fn expect(&self, limit: Duration) {
         self.change(|entry, now| {
-            entry.since = now;
-            entry.limit = Some(limit);
+            entry.turn_to(Some(limit), now);
             entry.paused = false;
         });
     }
 
     /// What bounded the wait until now bounds it no more.
     pub(super) fn expect_nothing(&self) {
-        self.change(|entry, _| entry.limit = None);
+        self.change(|entry, now| entry.turn_to(None, now));
     }
 
     /// From now on the request waits for its response body, `limit` at a time; when that has passed, `cut` is.
     pub(super) fn expect_body(&self, limit: Duration, cut: Cut) {
         self.change(|entry, now| {
-            entry.since = now;
-            entry.limit = Some(limit);
+            entry.turn_to(Some(limit), now);
             entry.paused = false;
             entry.cut = Some(cut);
             entry.waker = None;
@@ -185,6 +195,11 @@ impl Wait {
             none => *none = Some(cx.waker().clone()),
         }
         Poll::Pending
+    }
+
+    /// Whether the request body failed on its way in.
+    pub(super) fn is_broken(&self) -> bool {
+        self.shared.waiting.slots.borrow_mut().entry(self.key).is_some_and(|entry| entry.broken)
     }
 
     fn change(&self, change: impl FnOnce(&mut Entry, Timestamp)) {
@@ -221,6 +236,13 @@ impl Progress {
         {
             entry.since = self.shared.now.get();
             entry.paused = paused;
+        }
+    }
+
+    /// The request body failed.
+    pub(super) fn broke(&self) {
+        if let Some(entry) = self.shared.waiting.slots.borrow_mut().entry(self.key) {
+            entry.broken = true;
         }
     }
 }

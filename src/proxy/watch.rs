@@ -19,14 +19,15 @@ const LOOKUP_PERIOD: Duration = Duration::from_secs(30);
 /// Watches `upstreams`, those that a reload brings included, until it is dropped. Call it on the control thread's local tasks.
 pub async fn watch(upstreams: Arc<Upstreams>) {
     let mut tasks = JoinSet::new();
-    let (mut asked, mut looked_up) = (HashSet::new(), HashSet::new());
+    let (mut asked, mut looked_up) = (Vec::<Weak<Health>>::new(), HashSet::new());
     loop {
-        let checks = upstreams.checks();
-        let key = |check: &Arc<Health>| (check.endpoint().id, check.settings.clone());
-        asked.retain(|known| checks.iter().any(|check| key(check) == *known));
-        for check in checks {
-            if asked.insert(key(&check)) {
-                tasks.spawn_local(ask_regularly(Arc::downgrade(&check)));
+        // By identity: a check that was taken out and comes back is another one, and nobody asks for it yet.
+        asked.retain(|known| known.strong_count() > 0);
+        for check in upstreams.checks() {
+            let check = Arc::downgrade(&check);
+            if !asked.iter().any(|known| known.ptr_eq(&check)) {
+                asked.push(check.clone());
+                tasks.spawn_local(ask_regularly(check));
             }
         }
         let named: Vec<_> =
@@ -61,9 +62,15 @@ async fn ask_regularly(check: Weak<Health>) {
 /// connections to the other parts go.
 async fn look_up_regularly(endpoint: Weak<Endpoint>) {
     let mut before: Option<Vec<SocketAddr>> = None;
-    while let Some(known) = endpoint.upgrade().filter(|endpoint| !endpoint.is_retired()) {
+    while let Some(known) = endpoint.upgrade() {
         let name = known.address.dns_name().map(|(host, port)| (host.to_owned(), port));
+        let retired = known.is_retired();
         drop(known);
+        if retired {
+            // Something still goes on there, and a reload may bring it back.
+            tokio::time::sleep(LOOKUP_PERIOD).await;
+            continue;
+        }
         let Some((host, port)) = name else { return };
         match lookup_host((host.as_str(), port)).await {
             Ok(found) => {

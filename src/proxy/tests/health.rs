@@ -202,3 +202,23 @@ fn an_address_that_only_the_look_up_for_a_new_connection_knew_is_not_given_up_fo
         assert_eq!(front.pool.counters().opened, 1);
     });
 }
+
+#[test]
+fn a_check_that_one_reload_takes_out_and_another_puts_back_asks_again() {
+    local(async {
+        let (listener, address) = upstream().await;
+        answering(listener, UNWELL);
+        let upstreams = Arc::new(Upstreams::default());
+        tokio::task::spawn_local(watch(upstreams.clone()));
+        let plain = GroupSettings::single(http(address));
+        let mut checked = plain.clone();
+        checked.health = asking("/up");
+        let front = Front::over(&upstreams, plain).await;
+        let with_check = upstreams.group(&checked);
+        until_healthy(&upstreams, &front, false).await;
+        drop(with_check);
+        until_healthy(&upstreams, &front, true).await;
+        let _with_check_again = upstreams.group(&checked);
+        until_healthy(&upstreams, &front, false).await;
+    });
+}

@@ -311,3 +311,19 @@ fn a_connection_that_is_dead_without_a_word_is_found_by_ping() {
         assert!(read_to(&mut client, "\r\n\r\n").await.starts_with("HTTP/1.1 502"));
     });
 }
+
+#[test]
+fn an_upload_that_its_client_breaks_is_no_failure_of_the_upstream() {
+    local(async {
+        let (listener, address) = upstream().await;
+        let mut front = Front::of(h2c(address)).await;
+        let mut client = front.client().await;
+        write(&mut client, "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n")
+            .await;
+        let mut received = accept(&listener, 100).await;
+        let _request = received.recv().await.unwrap();
+        write(&mut client, "+1\r\nx\r\n0\r\n\r\n").await;
+        assert_eq!(front.outcome().await, "request_body");
+        assert_eq!(front.states()[0].failures, 0);
+    });
+}

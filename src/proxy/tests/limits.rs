@@ -243,3 +243,29 @@ fn a_request_that_began_just_before_the_clock_jumped_is_not_late() {
         read_to(&mut client, "hello").await;
     });
 }
+
+#[test]
+fn a_request_that_waited_too_long_for_one_member_is_served_by_another() {
+    local(async {
+        let ((full, first), (free, second)) = (upstream().await, upstream().await);
+        let mut settings = GroupSettings::single(http(first));
+        settings.members[0].max_connections = Some(1);
+        settings.members.push(MemberSettings::new(http(second)));
+        settings.balance = Balance::RoundRobin;
+        let mut front = Front::of(settings).await;
+        answering(free, HELLO);
+        let (mut holding, mut waiting) = (front.client().await, front.client().await);
+        write(&mut holding, KEPT).await;
+        let (mut up, _) = full.accept().await.unwrap();
+        read_to(&mut up, "\r\n\r\n").await;
+        assert!(front.exchange(GET).await.ends_with("hello"));
+        assert_eq!(front.outcome().await, "200");
+        write(&mut waiting, KEPT).await;
+        while front.pool.counters().in_use < 2 {
+            tokio::task::yield_now().await;
+        }
+        front.pass_time(Duration::from_secs(6));
+        assert_eq!(front.outcome().await, "200");
+        read_to(&mut waiting, "hello").await;
+    });
+}

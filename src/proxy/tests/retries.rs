@@ -229,3 +229,30 @@ fn a_post_on_a_connection_that_had_lain_idle_and_closes_is_not_sent_again() {
         assert_eq!(front.pool.counters().opened, 1);
     });
 }
+
+#[test]
+fn what_is_sent_again_to_a_member_that_gets_its_own_host_names_that_host() {
+    const NAMELESS: &str = "GET / HTTP/1.1\r\nConnection: close\r\n\r\n";
+    local(async {
+        let ((closing, first), (other, second)) = (upstream().await, upstream().await);
+        answering(other, HELLO);
+        let (seen, mut heads) = mpsc::unbounded_channel();
+        tokio::task::spawn_local(async move {
+            let (mut up, _) = closing.accept().await.unwrap();
+            read_to(&mut up, "\r\n\r\n").await;
+            write(&mut up, HELLO).await;
+            read_to(&mut up, "\r\n\r\n").await;
+            drop(up);
+            let (mut up, _) = closing.accept().await.unwrap();
+            seen.send(read_to(&mut up, "\r\n\r\n").await).unwrap();
+            write(&mut up, HELLO).await;
+        });
+        let front = Front::of(pair(first, second)).await;
+        for _ in 0..2 {
+            assert!(front.exchange(NAMELESS).await.ends_with("hello"));
+        }
+        front.pass_time(Duration::from_secs(1));
+        assert!(front.exchange(NAMELESS).await.ends_with("hello"));
+        assert!(heads.recv().await.unwrap().contains(&format!("host: {first}")));
+    });
+}
