@@ -76,15 +76,24 @@ pub(super) async fn serve<T: ClientStream, S: Service>(
         builder.serve_connection(io, service_fn(move |request| answer(Rc::clone(&answering), request)));
     let mut finishing = false;
     let ended = poll_fn(|cx| {
-        match activity.order(cx) {
-            Order::Cut => return Poll::Ready(None),
-            Order::Finish if !finishing => {
+        loop {
+            let order = activity.order(cx);
+            if order == Order::Cut {
+                return Poll::Ready(None);
+            }
+            // hyper would close one that has said nothing yet, and a request may be on its way.
+            let due = || order == Order::Finish && !activity.is_fresh();
+            if due() && !finishing {
                 finishing = true;
                 Pin::new(&mut http).graceful_shutdown();
             }
-            Order::Finish | Order::Serve => {}
+            if let Poll::Ready(ended) = Pin::new(&mut http).poll(cx) {
+                return Poll::Ready(Some(ended));
+            }
+            if !due() || finishing {
+                return Poll::Pending;
+            }
         }
-        Pin::new(&mut http).poll(cx).map(Some)
     })
     .await;
     let broken = !matches!(ended, Some(Ok(())));

@@ -244,6 +244,11 @@ impl Activity {
         }
     }
 
+    /// Whether nothing has come since the connection was accepted.
+    pub(super) fn is_fresh(&self) -> bool {
+        self.phase.get() == Phase::Fresh
+    }
+
     /// Whether nothing of a request has come since the last answer.
     pub(super) fn is_idle(&self) -> bool {
         matches!(self.phase.get(), Phase::Opening | Phase::Fresh | Phase::Idle)

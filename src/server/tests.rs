@@ -447,6 +447,23 @@ fn a_drain_finishes_what_is_in_flight_and_closes_what_is_idle() {
 }
 
 #[test]
+fn a_client_that_has_connected_and_asks_while_a_drain_begins_is_answered() {
+    let server = Running::one();
+    let mut known = server.client();
+    known.get("/");
+    let mut fresh = server.client();
+    // A round trip on another connection: by then the worker has accepted this one too.
+    known.get("/");
+    let draining = std::thread::spawn(move || server.drain(Duration::from_secs(30)));
+    // The drain has begun once the idle connection is closed.
+    known.rest();
+    let response = fresh.get("/");
+    assert!(response.starts_with("HTTP/1.1 200"), "{response}");
+    fresh.rest();
+    assert_eq!(draining.join().unwrap().cut, 0);
+}
+
+#[test]
 fn a_drain_cuts_what_is_left_after_the_grace() {
     let server = Running::one();
     let mut busy = server.client();

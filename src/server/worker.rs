@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -28,6 +29,9 @@ use crate::server::{Listeners, Peer, Service, Settings, establish, http1};
 
 /// How often all connections of a worker are looked at; time limits are this coarse.
 const SWEEP_PERIOD: Duration = Duration::from_secs(1);
+
+/// How long a drain listens to who has connected and asked for nothing yet: a request may be on its way.
+const COURTESY: Duration = Duration::from_millis(500);
 
 /// A worker could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -207,12 +211,21 @@ impl<S: Service> Worker<S> {
     async fn drain(&self, grace: Duration) -> DrainReport {
         let busy = self.connections.borrow().values().filter(|a| !a.is_idle()).count();
         self.tell_all(Order::Finish);
-        let emptied = async {
-            while !self.connections.borrow().is_empty() {
-                self.left.notified().await;
+        {
+            // Gone before anybody else waits for the same word.
+            let mut emptied = pin!(async {
+                while !self.connections.borrow().is_empty() {
+                    self.left.notified().await;
+                }
+            });
+            let courtesy = COURTESY.min(grace);
+            if tokio::time::timeout(courtesy, emptied.as_mut()).await.is_err() {
+                for activity in self.connections.borrow().values().filter(|a| a.is_fresh()) {
+                    activity.tell(Order::Cut);
+                }
+                let _ = tokio::time::timeout(grace.saturating_sub(courtesy), emptied).await;
             }
-        };
-        let _ = tokio::time::timeout(grace, emptied).await;
+        }
         // One that rests and only has not closed yet holds nothing that could be lost.
         let cut = self.connections.borrow().values().filter(|a| !a.is_idle()).count();
         self.tell_all(Order::Cut);
