@@ -3,6 +3,8 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use crate::gateway::identity_headers::reads_alike;
+
 /// The rules of one direction.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HeaderRules {
@@ -15,6 +17,21 @@ pub struct HeaderRules {
 }
 
 impl HeaderRules {
+    /// Changes the fields of a request, where no look-alike that the client sent stands in for a field taken out or beside one that
+    /// was set.
+    pub fn apply_to_request(&self, headers: &mut HeaderMap) {
+        if self.remove.is_empty() && self.set.is_empty() {
+            return self.apply(headers);
+        }
+        let ours = || self.remove.iter().chain(self.set.iter().map(|(name, _)| name));
+        let look_alike = |name: &&HeaderName| ours().any(|own| own != *name && reads_alike(own, name));
+        let doomed: Vec<HeaderName> = headers.keys().filter(look_alike).cloned().collect();
+        for name in doomed {
+            headers.remove(name);
+        }
+        self.apply(headers);
+    }
+
     /// Changes `headers`.
     pub fn apply(&self, headers: &mut HeaderMap) {
         for name in &self.remove {
@@ -50,5 +67,25 @@ mod tests {
         let all =
             |field: &str| headers.get_all(field).iter().map(|v| v.to_str().unwrap()).collect::<Vec<_>>();
         assert_eq!((all("x-a"), all("x-b"), all("x-c")), (vec!["1"], vec!["new"], vec!["old", "more"]));
+    }
+
+    #[test]
+    fn no_look_alike_stands_beside_a_field_that_was_set_or_in_for_one_taken_out() {
+        let name = HeaderName::from_static;
+        let rules = HeaderRules {
+            remove: vec![name("x-debug")],
+            set: vec![
+                (name("x-role"), HeaderValue::from_static("guest")),
+                (name("x_tenant"), HeaderValue::from_static("a")),
+            ],
+            add: vec![(name("x-tag"), HeaderValue::from_static("b"))],
+        };
+        let sent = ["x_role", "x.role", "x_debug", "x-debug", "x-tenant", "x.tenant", "x_tag", "x-roles"];
+        let mut headers =
+            HeaderMap::from_iter(sent.map(|sent| (name(sent), HeaderValue::from_static("sent"))));
+        rules.apply_to_request(&mut headers);
+        let mut left: Vec<_> = headers.iter().map(|(n, v)| format!("{n}: {}", v.to_str().unwrap())).collect();
+        left.sort();
+        assert_eq!(left, ["x-role: guest", "x-roles: sent", "x-tag: b", "x_tag: sent", "x_tenant: a"]);
     }
 }

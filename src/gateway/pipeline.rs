@@ -42,6 +42,8 @@ use crate::web::trace_context::continue_trace;
 use crate::web::upgrade::Asked;
 
 const READS: [Method; 2] = [Method::GET, Method::HEAD];
+/// The log's status of a request without an answer, as other servers have it.
+const BROKEN_OFF: u16 = 499;
 const NOT_UNDERSTOOD: &str = "The request could not be understood.";
 const SIGNED_OUT: &str = "Your session has ended. Sign in again.";
 const NO_ROUTE: &str = "There is nothing at this address.";
@@ -59,7 +61,7 @@ pub async fn answer(
         reply.headers_mut().insert(X_REQUEST_ID, id);
     }
     worker.counts.count(note.route, note.verdict, reply.status());
-    if let Some(mut line) = note.line {
+    if let Some(mut line) = note.line.take() {
         line.status = reply.status().as_u16();
         reply.body_mut().log(line);
     }
@@ -268,7 +270,7 @@ async fn walk(
     headers.insert(X_REQUEST_ID, id_field);
     continue_trace(headers, id.number());
     worker.via().pass(headers, version);
-    route.request_headers.apply(headers);
+    route.request_headers.apply_to_request(headers);
     route.host_header.set(headers);
     if let Some(rewrite) = &route.rewrite {
         rewrite.set_prefix(headers);
@@ -380,5 +382,18 @@ impl Note {
 
     fn started(&self) -> Option<Instant> {
         self.line.is_some().then(Instant::now)
+    }
+}
+
+impl Drop for Note {
+    /// A request that was given up before it was answered may have reached the upstream all the same, so it is in the log, too.
+    fn drop(&mut self) {
+        if let Some(mut line) = self.line.take() {
+            (line.status, line.reason) = match std::thread::panicking() {
+                true => (INTERNAL.status.as_u16(), Some(INTERNAL.code)),
+                false => (BROKEN_OFF, Some("broken_off")),
+            };
+            line.write(0);
+        }
     }
 }

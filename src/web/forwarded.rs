@@ -20,7 +20,7 @@ const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 
 /// Fields by which an untrusted peer could tell an upstream another address, scheme or host than the ones that were judged, those
 /// that we set ourselves included: all of a family that proxies write, and its kin that apps and frameworks believe.
-fn is_misleading(name: &str) -> bool {
+pub(super) fn is_misleading(name: &str) -> bool {
     name.starts_with("x-forwarded-")
         || matches!(
             name,

@@ -26,7 +26,7 @@ pub struct HeadFacts {
     pub fragment: bool,
     /// How many Content-Length field lines there were; hyper folds equal ones into one and drops all beside Transfer-Encoding.
     pub content_lengths: u8,
-    /// Every Content-Length was a plain decimal without leading zeros (true when there was none).
+    /// Every Content-Length was a plain decimal without leading zeros, below 2^63 (true when there was none).
     pub canonical_length: bool,
     /// How many Transfer-Encoding field lines there were.
     pub transfer_encodings: u8,
@@ -235,11 +235,14 @@ impl Head {
             .iter()
             .try_fold(0_u64, |n, d| n.checked_mul(10)?.checked_add(u64::from(d.wrapping_sub(b'0'))));
         match number {
-            Some(number) if plain && !overlong => self.length = number,
+            Some(number) if plain && !overlong && number <= MOST_LENGTH => self.length = number,
             _ => self.facts.canonical_length = false,
         }
     }
 }
+
+/// A larger length is a negative one to a reader of signed numbers.
+pub(super) const MOST_LENGTH: u64 = i64::MAX as u64;
 
 /// The value of `line` if its field name is `name`, whatever the case.
 fn value_of<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {

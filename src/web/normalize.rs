@@ -4,7 +4,7 @@ use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::{HeaderMap, Method, Request, StatusCode, Version};
 use hyper::ext::Protocol;
 
-use crate::web::head_watch::HeadFacts;
+use crate::web::head_watch::{HeadFacts, MOST_LENGTH};
 use crate::web::host::Host;
 use crate::web::path::{PathReadings, PathRefusal, read_path};
 
@@ -146,6 +146,10 @@ pub fn normalize<'a, B>(
     let path = match request.uri().path() {
         "*" if request.method() == Method::OPTIONS => read_path("/")?,
         "*" => return Err(Refusal::Target),
+        // A target that begins with its query: the path read there is one that nobody sent.
+        _ if request.uri().path_and_query().is_some_and(|target| target.as_str().starts_with('?')) => {
+            return Err(Refusal::Target);
+        }
         path => read_path(path)?,
     };
     Ok(NormalRequest { host, path })
@@ -180,10 +184,13 @@ fn length(headers: &HeaderMap) -> Result<(), Refusal> {
     }
     let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
     let Some(length) = lengths.next() else { return Ok(()) };
-    let digits = length.as_bytes();
-    let plain = match digits {
+    // Parsing takes a sign and leading zeros, too.
+    let plain = match length.as_bytes() {
         [b'0'] => true,
-        [b'1'..=b'9', rest @ ..] => rest.iter().all(u8::is_ascii_digit),
+        [b'1'..=b'9', ..] => {
+            let number = length.to_str().ok().and_then(|digits| digits.parse::<u64>().ok());
+            number.is_some_and(|number| number <= MOST_LENGTH)
+        }
         _ => false,
     };
     if plain && lengths.next().is_none() { Ok(()) } else { Err(Refusal::ContentLength) }
@@ -204,6 +211,8 @@ fn host<B>(request: &Request<B>) -> Result<Host<'_>, Refusal> {
     };
     match (request.uri().authority(), field) {
         (None, Some(host)) => Ok(host),
+        // Another scheme names something that we do not serve.
+        (Some(_), _) if !matches!(request.uri().scheme_str(), Some("http" | "https")) => Err(Refusal::Target),
         (Some(authority), Some(host)) => {
             let named = Host::parse(authority.as_str()).map_err(|_| Refusal::InvalidHost)?;
             let default = if request.uri().scheme_str() == Some("https") { 443 } else { 80 };
@@ -264,6 +273,7 @@ mod tests {
         assert_eq!(refused("http://u@a/x", &[("host", "a")]), Refusal::InvalidHost);
         assert_eq!(refused("http://a/x", &[]), Refusal::NoHost);
         assert!(normalize(&request("http://A:80/x", &[("host", "a")]), SEEN).is_ok());
+        assert_eq!(refused("ftp://a/x", &[("host", "a")]), Refusal::Target);
     }
 
     #[test]
@@ -293,6 +303,7 @@ mod tests {
         assert_eq!((&*normal.host.name, &*normal.path.primary), ("wiki.test", "/a"));
         let same = over_http2("https://wiki.test/a", &[("host", "wiki.test:443")]);
         assert!(normalize(&same, None).is_ok());
+        assert_eq!(normalize(&over_http2("https://wiki.test?a", &[]), None), Err(Refusal::Target));
         let other = over_http2("https://wiki.test/a", &[("host", "other.test")]);
         assert_eq!(normalize(&other, None), Err(Refusal::HostMismatch));
         let twice = over_http2("https://wiki.test/a", &[("host", "wiki.test"), ("host", "wiki.test")]);
@@ -315,7 +326,9 @@ mod tests {
 
     #[test]
     fn over_http_2_a_length_that_is_repeated_or_odd_is_refused() {
-        for lengths in [&["3", "3"][..], &["+3"], &["03"], &["3, 3"], &[""], &["0x3"]] {
+        for lengths in
+            [&["3", "3"][..], &["+3"], &["03"], &["3, 3"], &[""], &["0x3"], &["9223372036854775808"]]
+        {
             let fields: Vec<_> = lengths.iter().map(|l| ("content-length", *l)).collect();
             let request = over_http2("https://a/", &fields);
             assert_eq!(normalize(&request, None), Err(Refusal::ContentLength), "{lengths:?}");

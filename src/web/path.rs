@@ -13,7 +13,7 @@ pub enum PathRefusal {
     /// The target does not start with `/`.
     #[error("the request target does not start with a slash")]
     NotAbsolute,
-    /// A control byte, space, `#` or backslash stands in it unencoded.
+    /// A control byte, space, `#`, backslash or a byte that is not ASCII stands in it unencoded.
     #[error("the path holds a byte that must be encoded")]
     RawByte,
     /// A `%` without two hexadecimal digits behind it.
@@ -22,8 +22,8 @@ pub enum PathRefusal {
     /// An escape that decodes to a control byte, NUL included.
     #[error("the path holds an encoded control byte")]
     EncodedControl,
-    /// An escaped escape of a dot, slash, backslash or NUL.
-    #[error("the path holds a double-encoded dot, slash, backslash or NUL")]
+    /// An escape within an escape that hides a dot, slash, backslash or control byte, or escapes within escapes without end.
+    #[error("the path holds an escape within an escape that hides what it means")]
     DoubleEncoding,
     /// An overlong UTF-8 form.
     #[error("the path holds an overlong UTF-8 form")]
@@ -43,6 +43,9 @@ pub struct PathReadings<'a> {
     /// An encoded slash or backslash occurs, which a route must allow.
     pub encoded_slash: bool,
 }
+
+/// How often a path may be decoded before nothing is left to decode.
+const MAX_DECODINGS: usize = 3;
 
 /// Reads the path `raw` (no query).
 ///
@@ -69,7 +72,13 @@ pub fn read_path(raw: &str) -> Result<PathReadings<'_>, PathRefusal> {
     }
     // An upstream that decodes once more reads `/%2561dmin` as `/admin`.
     let mut again = segments;
-    while let Some(decoded) = decoded_again(&again) {
+    let mut depth = 1;
+    while let Some(decoded) = decoded_again(&again)? {
+        // Every further reading costs as much as the first, and nobody needs them.
+        depth += 1;
+        if depth > MAX_DECODINGS {
+            return Err(PathRefusal::DoubleEncoding);
+        }
         again = decoded;
         [Reading::default()]
             .into_iter()
@@ -106,12 +115,12 @@ impl Segment {
         while let Some((&byte, tail)) = rest.split_first() {
             rest = tail;
             match byte {
-                0..=b' ' | 0x7f | b'#' | b'\\' => return Err(PathRefusal::RawByte),
+                // Not ASCII: an upstream may take such bytes for another character set than it takes escaped ones for.
+                0..=b' ' | 0x7f.. | b'#' | b'\\' => return Err(PathRefusal::RawByte),
                 b'%' => {
                     let (decoded, tail) = escape(rest).ok_or(PathRefusal::InvalidEscape)?;
                     match decoded {
                         0..0x20 | 0x7f => return Err(PathRefusal::EncodedControl),
-                        b'%' if hides_a_separator(tail) => return Err(PathRefusal::DoubleEncoding),
                         _ => bytes.push(decoded),
                     }
                     rest = tail;
@@ -119,40 +128,53 @@ impl Segment {
                 _ => bytes.push(byte),
             }
         }
-        if is_overlong(&bytes) {
+        Self(bytes).judged()
+    }
+
+    /// The segment, if it is neither overlong nor a dot segment.
+    fn judged(self) -> Result<Self, PathRefusal> {
+        if is_overlong(&self.0) {
             return Err(PathRefusal::Overlong);
         }
-        let pieces = bytes.split(|b| matches!(b, b'/' | b'\\'));
+        let pieces = self.0.split(|b| matches!(b, b'/' | b'\\'));
         if pieces.into_iter().any(|piece| matches!(without_parameters(piece), b"." | b"..")) {
             return Err(PathRefusal::DotSegment);
         }
-        Ok(Self(bytes))
+        Ok(self)
+    }
+
+    /// The segment with the escapes that are left in it decoded once more; `None` when there are none.
+    fn decoded_again(&self) -> Result<Option<Self>, PathRefusal> {
+        let mut decoded = Vec::with_capacity(self.0.len());
+        let mut rest = self.0.as_slice();
+        while let Some((&byte, tail)) = rest.split_first() {
+            rest = tail;
+            if byte == b'%' && is_wide_escape(tail) {
+                return Err(PathRefusal::InvalidEscape);
+            }
+            match escape(tail).filter(|_| byte == b'%') {
+                Some((0..0x20 | 0x7f | b'.' | b'/' | b'\\', _)) => return Err(PathRefusal::DoubleEncoding),
+                Some((meant, tail)) => {
+                    decoded.push(meant);
+                    rest = tail;
+                }
+                None => decoded.push(byte),
+            }
+        }
+        if decoded.len() == self.0.len() { Ok(None) } else { Self(decoded).judged().map(Some) }
     }
 }
 
 /// All segments with the escapes that are left in them decoded once more; `None` when there are none.
-fn decoded_again(segments: &[Segment]) -> Option<Vec<Segment>> {
+fn decoded_again(segments: &[Segment]) -> Result<Option<Vec<Segment>>, PathRefusal> {
     let mut changed = false;
-    let mut decode = |Segment(bytes): &Segment| {
-        let mut decoded = Vec::with_capacity(bytes.len());
-        let mut rest = bytes.as_slice();
-        while let Some((&byte, tail)) = rest.split_first() {
-            match escape(tail).filter(|_| byte == b'%') {
-                Some((meant, tail)) => {
-                    changed = true;
-                    decoded.push(meant);
-                    rest = tail;
-                }
-                None => {
-                    decoded.push(byte);
-                    rest = tail;
-                }
-            }
-        }
-        Segment(decoded)
-    };
-    let decoded = segments.iter().map(&mut decode).collect();
-    changed.then_some(decoded)
+    let decoded = segments.iter().map(|segment| {
+        let again = segment.decoded_again()?;
+        changed |= again.is_some();
+        Ok(again.unwrap_or_else(|| Segment(segment.0.clone())))
+    });
+    let decoded = decoded.collect::<Result<Vec<_>, _>>()?;
+    Ok(changed.then_some(decoded))
 }
 
 /// The byte that two hexadecimal digits at the start of `rest` stand for, and what follows them.
@@ -162,18 +184,9 @@ fn escape(rest: &[u8]) -> Option<(u8, &[u8])> {
     Some((digit(high)? << 4 | digit(low)?, tail))
 }
 
-/// Whether what follows an encoded `%` is, through any number of further `25`, an escape that a second decoding would turn into
-/// a dot, slash, backslash or NUL.
-fn hides_a_separator(mut rest: &[u8]) -> bool {
-    while let Some((decoded, tail)) = escape(rest) {
-        match decoded {
-            b'.' | b'/' | b'\\' | 0 => return true,
-            b'%' => rest = tail,
-            _ if rest.starts_with(b"25") => rest = rest.get(2..).unwrap_or_default(),
-            _ => return false,
-        }
-    }
-    false
+/// Whether what follows a `%` makes it an escape of four digits, which some servers know.
+fn is_wide_escape(rest: &[u8]) -> bool {
+    matches!(rest, [b'u' | b'U', digits @ ..] if digits.iter().take(4).filter(|d| d.is_ascii_hexdigit()).count() == 4)
 }
 
 fn is_overlong(bytes: &[u8]) -> bool {
@@ -280,6 +293,7 @@ mod tests {
             ("/pub/..\\prot", PathRefusal::RawByte),
             ("/a\tb", PathRefusal::RawByte),
             ("/a b", PathRefusal::RawByte),
+            ("/caf\u{e9}", PathRefusal::RawByte),
             ("/%zz", PathRefusal::InvalidEscape),
             ("/%", PathRefusal::InvalidEscape),
             ("/%2", PathRefusal::InvalidEscape),
@@ -293,6 +307,18 @@ mod tests {
             ("/a%255cb", PathRefusal::DoubleEncoding),
             ("/a%2500", PathRefusal::DoubleEncoding),
             ("/a%25252fb", PathRefusal::DoubleEncoding),
+            ("/pub/%25%32%65%25%32%65/prot", PathRefusal::DoubleEncoding),
+            ("/pub/%252%65%2%35%32%65/prot", PathRefusal::InvalidEscape),
+            ("/pub/%252%65%252%65/prot", PathRefusal::DoubleEncoding),
+            ("/a%25%32%66b", PathRefusal::DoubleEncoding),
+            ("/a%25%35%63b", PathRefusal::DoubleEncoding),
+            ("/a%250d%250ab", PathRefusal::DoubleEncoding),
+            ("/a%257f", PathRefusal::DoubleEncoding),
+            ("/pub/%25u002e%25u002e/prot", PathRefusal::InvalidEscape),
+            ("/pub/%2525U002e./prot", PathRefusal::InvalidEscape),
+            ("/pub/..%253bx/prot", PathRefusal::DotSegment),
+            ("/pub/..%25253f/prot", PathRefusal::DotSegment),
+            ("/pub/%25c0%25ae%25c0%25ae/prot", PathRefusal::Overlong),
             ("/%c0%ae%c0%ae/x", PathRefusal::Overlong),
             ("/%e0%80%af", PathRefusal::Overlong),
         ];
@@ -330,6 +356,8 @@ mod tests {
         assert_eq!(read.primary, "/%61dmin");
         assert_eq!(read.others, ["/admin"]);
         assert_eq!(read_path("/%252561").unwrap().others, ["/%61", "/a"]);
+        assert_eq!(refusal("/%25252561"), PathRefusal::DoubleEncoding);
+        assert_eq!(refusal(&format!("/%{}", "25".repeat(8000))), PathRefusal::DoubleEncoding);
         assert_eq!(read_path("/100%25").unwrap().others, Vec::<String>::new());
     }
 
@@ -343,11 +371,14 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn no_path_panics_and_no_reading_holds_a_dot_segment(raw in "/[%./;\\\\a-f0-9 ]{0,40}") {
+        fn no_path_panics_and_no_reading_holds_a_dot_segment(
+            raw in "/([%./;\\\\a-f0-9 ]{0,40}|(%|25|2|5|%32|%35|%65|%45|2e|%2e|%3b|\\.|/|;|a){0,16})",
+        ) {
             if let Ok(read) = read_path(&raw) {
                 for path in std::iter::once(&*read.primary).chain(read.others.iter().map(String::as_str)) {
                     proptest::prop_assert!(path.starts_with('/'));
-                    proptest::prop_assert!(path.split('/').all(|s| s != "." && s != ".."));
+                    let name = |segment: &str| segment.split([';', '?', '#']).next().unwrap_or_default().to_owned();
+                    proptest::prop_assert!(path.split('/').all(|s| !matches!(&*name(s), "." | "..")));
                 }
             }
         }

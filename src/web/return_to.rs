@@ -52,7 +52,9 @@ fn is_local(target: &str) -> bool {
     let no_bad_byte = |text: &str| !text.bytes().any(|b| b <= b' ' || b == 0x7f || b == b'\\' || b == b'#');
     // A second reading of the path means empty segments, parameters or encoded slashes: nothing worth a risk in a redirect.
     // Parameters alone are harmless there, so those are let through.
-    let one_reading = read_path(path).is_ok_and(|read| !read.encoded_slash && !path.contains("//"));
+    // Read as it will be sent, encoded.
+    let encoded = utf8_percent_encode(path, UNSAFE).to_string();
+    let one_reading = read_path(&encoded).is_ok_and(|read| !read.encoded_slash && !path.contains("//"));
     one_reading && no_bad_byte(path) && no_bad_byte(query)
 }
 

@@ -2,8 +2,11 @@
 
 use http::header::{HeaderMap, HeaderName};
 
+use crate::web::forwarded::is_misleading;
+
 /// Keeps the trailers that may be ones and that `permitted` lets pass: never a field that frames or routes a message, holds for
-/// one connection, authenticates, sets a cookie, or says how the body is to be read (RFC 9110 section 6.5.1).
+/// one connection, authenticates, sets a cookie, tells who the client is, or says how the body is to be read (RFC 9110 section
+/// 6.5.1).
 pub fn keep_permitted(trailers: &mut HeaderMap, permitted: impl Fn(&HeaderName) -> bool) {
     let refused = |name: &&HeaderName| is_forbidden(name.as_str()) || !permitted(name);
     let refused: Vec<HeaderName> = trailers.keys().filter(refused).cloned().collect();
@@ -16,8 +19,8 @@ fn is_forbidden(name: &str) -> bool {
     const FAMILIES: [&str; 10] = [
         "content-",
         "proxy-",
-        "x-forwarded-",
         "x-http-",
+        "x-method-",
         "x-original-",
         "x-rewrite-",
         "if-",
@@ -36,7 +39,6 @@ fn is_forbidden(name: &str) -> bool {
             | "date"
             | "expect"
             | "expires"
-            | "forwarded"
             | "host"
             | "http2-settings"
             | "keep-alive"
@@ -58,8 +60,9 @@ fn is_forbidden(name: &str) -> bool {
             | "via"
             | "warning"
             | "www-authenticate"
-            | "x-real-ip"
-    ) || FAMILIES.iter().any(|family| name.starts_with(family))
+            | "x-request-id"
+    ) || is_misleading(name)
+        || FAMILIES.iter().any(|family| name.starts_with(family))
 }
 
 #[cfg(test)]
@@ -81,6 +84,9 @@ mod tests {
             "cookie",
             "set-cookie",
             "x-forwarded-for",
+            "true-client-ip",
+            "x-real-ip",
+            "x-request-id",
             "te",
             "proxy-anything",
             "sec-fetch-site",

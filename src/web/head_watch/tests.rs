@@ -33,6 +33,8 @@ fn every_content_length_line_is_counted_and_judged() {
         ("Content-Length: +5", 1, false),
         ("Content-Length:", 1, false),
         ("Content-Length: 99999999999999999999", 1, false),
+        ("Content-Length: 9223372036854775807", 1, true),
+        ("Content-Length: 9223372036854775808", 1, false),
         ("Content-Length: 5\r\nContent-Length: 05", 2, false),
         ("Content-Lengths: 5", 0, true),
         ("Content_Length: 5", 0, true),

@@ -1,11 +1,15 @@
 //! What the tests speak with: a gateway started through the real path, an upstream that records, a browser with a cookie jar.
 
 pub mod browser;
+pub mod dice;
+pub mod frames;
 pub mod gateway;
 pub mod h2;
 pub mod redis;
+pub mod strict;
 pub mod tls;
 pub mod upstream;
+pub mod ways;
 pub mod wire;
 
 use std::time::Duration;

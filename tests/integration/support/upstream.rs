@@ -1,9 +1,13 @@
-//! An upstream that answers what the test says and records every request it received, byte for byte.
+//! An upstream that answers what the test says and records every request it received, and every byte of every connection.
+//!
+//! Its own reading is a lenient one, as an app's may be: what came is judged by [`strict`](super::strict), on the bytes.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 
 use super::PATIENCE;
 
@@ -40,10 +44,21 @@ impl Received {
 }
 
 type Answer = dyn Fn(&Received, &mut TcpStream) -> std::io::Result<bool> + Send + Sync;
+/// All bytes that came on a connection.
+type Tape = Arc<Mutex<Vec<u8>>>;
 
 pub struct TestUpstream {
     address: SocketAddr,
     received: Mutex<Receiver<Received>>,
+    stopped: Arc<AtomicBool>,
+    accepting: JoinHandle<Vec<(JoinHandle<()>, Tape)>>,
+}
+
+/// When a request is answered.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum When {
+    Whole,
+    AtItsHead,
 }
 
 impl TestUpstream {
@@ -58,21 +73,61 @@ impl TestUpstream {
         Self::with(move |_, stream| stream.write_all(response.as_bytes()).map(|()| true))
     }
 
+    /// Answers every request with its own target, so that an answer that reaches somebody else shows.
+    pub fn echoing_targets() -> Self {
+        Self::with(|request, stream| stream.write_all(echo(request).as_bytes()).map(|()| true))
+    }
+
     /// Answers by `answer`, which writes to the connection and says whether it stays open.
     pub fn with(
         answer: impl Fn(&Received, &mut TcpStream) -> std::io::Result<bool> + Send + Sync + 'static,
     ) -> Self {
+        Self::run(When::Whole, Arc::new(answer))
+    }
+
+    /// The same before the request's body has come.
+    pub fn at_the_head(
+        answer: impl Fn(&Received, &mut TcpStream) -> std::io::Result<bool> + Send + Sync + 'static,
+    ) -> Self {
+        Self::run(When::AtItsHead, Arc::new(answer))
+    }
+
+    fn run(when: When, answer: Arc<Answer>) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = listener.local_addr().unwrap();
         let (sender, received) = channel();
-        let answer: Arc<Answer> = Arc::new(answer);
-        std::thread::spawn(move || {
+        let stopped: Arc<AtomicBool> = Arc::default();
+        let ended = Arc::clone(&stopped);
+        let accepting = std::thread::spawn(move || {
+            let mut all = Vec::new();
             for stream in listener.incoming().flatten() {
-                let (sender, answer) = (sender.clone(), answer.clone());
-                std::thread::spawn(move || drop(serve(stream, &sender, &*answer)));
+                if ended.load(Ordering::SeqCst) {
+                    break;
+                }
+                let (sender, answer, tape) = (sender.clone(), answer.clone(), Tape::default());
+                let taped = Arc::clone(&tape);
+                let serving =
+                    std::thread::spawn(move || drop(serve(stream, &taped, when, &sender, &*answer)));
+                all.push((serving, tape));
             }
+            all
         });
-        Self { address, received: Mutex::new(received) }
+        Self { address, received: Mutex::new(received), stopped, accepting }
+    }
+
+    /// Every byte of every connection, in the order of the connections. Ask when nobody is connected any more: it waits for that.
+    pub fn into_tapes(self) -> Vec<Vec<u8>> {
+        self.stopped.store(true, Ordering::SeqCst);
+        // Whoever connected before stands in front of this one.
+        drop(TcpStream::connect(self.address));
+        let all = self.accepting.join().unwrap();
+        all.into_iter()
+            .map(|(serving, tape)| {
+                // One that panicked has read what it could not read; the tape shows it.
+                let _ = serving.join();
+                std::mem::take(&mut *tape.lock().unwrap())
+            })
+            .collect()
     }
 
     pub fn url(&self) -> String {
@@ -92,26 +147,78 @@ impl TestUpstream {
     }
 }
 
-fn serve(stream: TcpStream, sender: &Sender<Received>, answer: &Answer) -> std::io::Result<()> {
+/// The answer of [`TestUpstream::echoing_targets`].
+pub fn echo(request: &Received) -> String {
+    let body = if request.line.starts_with("HEAD ") { "" } else { request.target() };
+    format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", request.target().len())
+}
+
+/// Writes down what is read.
+struct Taped<'a> {
+    stream: TcpStream,
+    tape: &'a Mutex<Vec<u8>>,
+}
+
+impl Read for Taped<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let read = self.stream.read(buffer)?;
+        self.tape.lock().unwrap().extend_from_slice(&buffer[..read]);
+        Ok(read)
+    }
+}
+
+fn serve(
+    stream: TcpStream,
+    tape: &Mutex<Vec<u8>>,
+    when: When,
+    sender: &Sender<Received>,
+    answer: &Answer,
+) -> std::io::Result<()> {
+    // What is written is out, and does not wait for an acknowledgement.
+    stream.set_nodelay(true)?;
     let mut writer = stream.try_clone()?;
-    let mut reader = BufReader::new(stream);
+    let mut reader = BufReader::new(Taped { stream, tape });
+    let served = serve_all(&mut reader, &mut writer, when, sender, answer);
+    if !matches!(served, Ok(Ended::Closing)) {
+        // What still comes is recorded too.
+        let _ = std::io::copy(&mut reader, &mut std::io::sink());
+    }
+    Ok(())
+}
+
+/// Why no more requests are read.
+enum Ended {
+    ByThem,
+    Closing,
+}
+
+fn serve_all(
+    reader: &mut impl BufRead,
+    writer: &mut TcpStream,
+    when: When,
+    sender: &Sender<Received>,
+    answer: &Answer,
+) -> std::io::Result<Ended> {
     loop {
-        let Some(line) = line(&mut reader)? else { return Ok(()) };
+        let Some(line) = line(reader)? else { return Ok(Ended::ByThem) };
         let mut headers = Vec::new();
-        while let Some(field) = self::line(&mut reader)?.filter(|field| !field.is_empty()) {
+        while let Some(field) = self::line(reader)?.filter(|field| !field.is_empty()) {
             let (name, value) = field.split_once(':').unwrap_or((&field, ""));
             headers.push((name.to_owned(), value.trim().to_owned()));
         }
         let mut request = Received { line, headers, body: Vec::new() };
+        if when == When::AtItsHead && !answer(&request, writer)? {
+            return Ok(Ended::Closing);
+        }
         if request.header("transfer-encoding").is_some() {
             loop {
                 // An end without the last chunk is an aborted request: it was never received.
-                let Some(size) = self::line(&mut reader)? else { return Ok(()) };
+                let Some(size) = self::line(reader)? else { return Ok(Ended::ByThem) };
                 let size = usize::from_str_radix(size.trim(), 16).unwrap_or(0);
                 let start = request.body.len();
                 request.body.resize(start + size, 0);
                 reader.read_exact(&mut request.body[start..])?;
-                self::line(&mut reader)?;
+                self::line(reader)?;
                 if size == 0 {
                     break;
                 }
@@ -121,8 +228,8 @@ fn serve(stream: TcpStream, sender: &Sender<Received>, answer: &Answer) -> std::
             reader.read_exact(&mut request.body)?;
         }
         let _ = sender.send(request.clone());
-        if !answer(&request, &mut writer)? {
-            return Ok(());
+        if when == When::Whole && !answer(&request, writer)? {
+            return Ok(Ended::Closing);
         }
     }
 }
