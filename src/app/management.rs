@@ -20,6 +20,9 @@ const MOST_CONNECTIONS: usize = 32;
 /// A connection's whole life, whatever its client does or leaves undone.
 const LONGEST_CONNECTION: Duration = Duration::from_secs(60);
 
+/// How long to wait when the system has no descriptor for one more.
+const BACK_OFF: Duration = Duration::from_millis(100);
+
 /// The bound management listener.
 pub(super) enum ManagementListener {
     Tcp(std::net::TcpListener),
@@ -47,26 +50,13 @@ impl ManagementListener {
 
     /// Answers by `management` for ever.
     pub(super) async fn serve(self, management: Management) {
-        let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
         let ended = match self {
             Self::Tcp(listener) => match TcpListener::from_std(listener) {
-                Ok(listener) => loop {
-                    let Ok(place) = places.clone().acquire_owned().await else { return };
-                    match listener.accept().await {
-                        Ok((stream, _)) => serve_one(management.clone(), stream, place),
-                        Err(error) => pause_after(&error).await,
-                    }
-                },
+                Ok(listener) => accept_all(&management, async || Ok(listener.accept().await?.0)).await,
                 Err(error) => error,
             },
             Self::Unix(listener) => match UnixListener::from_std(listener) {
-                Ok(listener) => loop {
-                    let Ok(place) = places.clone().acquire_owned().await else { return };
-                    match listener.accept().await {
-                        Ok((stream, _)) => serve_one(management.clone(), stream, place),
-                        Err(error) => pause_after(&error).await,
-                    }
-                },
+                Ok(listener) => accept_all(&management, async || Ok(listener.accept().await?.0)).await,
                 Err(error) => error,
             },
         };
@@ -74,23 +64,37 @@ impl ManagementListener {
     }
 }
 
-fn serve_one<S>(management: Management, stream: S, place: OwnedSemaphorePermit)
+/// Serves whatever `accept` gives, for ever.
+async fn accept_all<S>(management: &Management, mut accept: impl AsyncFnMut() -> io::Result<S>) -> io::Error
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
-    tokio::task::spawn_local(for_its_time(management.serve(stream), place));
+    let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+    let mut failing = false;
+    loop {
+        let Ok(place) = places.clone().acquire_owned().await else {
+            return io::ErrorKind::NotConnected.into();
+        };
+        match accept().await {
+            Ok(stream) => {
+                failing = false;
+                tokio::task::spawn_local(for_its_time(management.clone().serve(stream), place));
+            }
+            // Out of file descriptors or the like: wait instead of spinning, and say so once (X21).
+            Err(error) => {
+                if !std::mem::replace(&mut failing, true) {
+                    tracing::warn!(%error, "cannot accept management connections; trying again every 100 ms");
+                }
+                tokio::time::sleep(BACK_OFF).await;
+            }
+        }
+    }
 }
 
 /// Cut at the end of its time: a scraper opens another.
 async fn for_its_time(connection: impl Future<Output = ()>, place: OwnedSemaphorePermit) {
     let _ = tokio::time::timeout(LONGEST_CONNECTION, connection).await;
     drop(place);
-}
-
-/// Out of file descriptors or the like: wait instead of spinning (X21).
-async fn pause_after(error: &io::Error) {
-    tracing::warn!(%error, "cannot accept a management connection");
-    tokio::time::sleep(Duration::from_millis(100)).await;
 }
 
 #[cfg(test)]

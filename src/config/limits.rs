@@ -55,7 +55,7 @@ fn http2(mut section: Section<'_>, max_head: usize) -> Http2Limits {
     let mut span = |key, default: u32| {
         section.take(key).and_then(|f| f.duration(SECOND..=HOUR)).unwrap_or(SECOND * default)
     };
-    let (ping_interval, ping_timeout) = (span("ping_interval", 30), span("ping_timeout", 20));
+    let (ping_interval, ping_timeout) = (span("ping_interval", 30), span("ping_timeout", 60));
     let mut number = |key, default, range| section.take(key).and_then(|f| size(&f, range)).unwrap_or(default);
     let limits = Http2Limits {
         max_concurrent_streams: narrow(number("max_concurrent_streams", 100, 1..=10_000)),

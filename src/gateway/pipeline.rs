@@ -134,6 +134,11 @@ async fn walk(
             return refuse("ambiguous_path", request.headers());
         }
     };
+    let opens_a_tunnel = asked == Some(Asked::ExtendedConnect);
+    if own.is_some() && opens_a_tunnel {
+        note.decision(Verdict::Refuse, Some(METHOD.code));
+        return respond::allowing(METHOD.reply(&gateway.pages, false, id), &READS);
+    }
     if let Some(endpoint) = own {
         let call = Call::new(&gateway, client, &normal.host, &request, id, now).await;
         note.line(|line| line.identity = call.identity());
@@ -240,13 +245,15 @@ async fn walk(
     if let Some(answer) = &route.answer {
         let reply = Box::pin(answer.reply(&request, &normal.path, &route.path, route.rewrite.as_ref())).await;
         let mut reply = match reply {
-            Ok(reply) => reply,
-            Err(failure) => {
-                note.line(|line| line.reason = Some(failure.code));
-                let reply = failure.reply(&gateway.pages, accepts_html(request.headers()), id);
-                if failure.status == METHOD.status { respond::allowing(reply, &READS) } else { reply }
-            }
-        };
+            // A client would take any success for an open tunnel.
+            Ok(reply) if opens_a_tunnel && reply.status().is_success() => Err(METHOD),
+            reply => reply,
+        }
+        .unwrap_or_else(|failure| {
+            note.line(|line| line.reason = Some(failure.code));
+            let reply = failure.reply(&gateway.pages, accepts_html(request.headers()), id);
+            if failure.status == METHOD.status { respond::allowing(reply, &READS) } else { reply }
+        });
         route.response_headers.apply(reply.headers_mut());
         reply.body_mut().end_with(watch);
         privacy::guard(&gateway.sessions, reply.headers_mut(), personal, managed.set_cookie, id);

@@ -56,14 +56,10 @@ pub(super) async fn serve<T: ClientStream, S: Service>(
         let Some(told) = while_opening(&activity, pin!(preface::tell(stream)), "first request").await else {
             return;
         };
-        activity.opened();
-        return match told {
-            (Begins::Http2, stream) => over_http2(worker, stream, peer, None, activity).await,
-            (Begins::Http1, stream) => over_http1(worker, stream, peer, None, activity).await,
-        };
+        let (begins, stream) = told;
+        return over_http(worker, begins, stream, peer, None, activity).await;
     }
-    activity.opened();
-    over_http1(worker, stream, peer, None, activity).await;
+    over_http(worker, Begins::Http1, stream, peer, None, activity).await;
 }
 
 async fn over_tls<T: ClientStream, S: Service>(
@@ -84,38 +80,27 @@ async fn over_tls<T: ClientStream, S: Service>(
         tracing::debug!(?peer, "the certificate of a client has expired since its session began");
         return;
     }
-    let multiplexed = session.alpn_protocol() == Some(H2);
+    let begins = if session.alpn_protocol() == Some(H2) { Begins::Http2 } else { Begins::Http1 };
     let hsts = tls.hsts.clone();
     // What is replaced meanwhile need not stay in memory for as long as this connection does.
     drop(tls);
+    over_http(worker, begins, stream, peer, hsts, activity).await;
+}
+
+async fn over_http<T: ClientStream, S: Service>(
+    worker: &Worker<S>,
+    begins: Begins,
+    stream: T,
+    peer: Peer,
+    hsts: Option<HeaderValue>,
+    activity: Rc<Activity>,
+) {
     activity.opened();
-    if multiplexed {
-        over_http2(worker, stream, peer, hsts, activity).await;
-    } else {
-        over_http1(worker, stream, peer, hsts, activity).await;
+    let (service, scratch) = (Rc::clone(&worker.service), &worker.scratch);
+    match begins {
+        Begins::Http1 => http1::serve(&worker.http1, stream, &peer, hsts, service, activity, scratch).await,
+        Begins::Http2 => http2::serve(&worker.http2, stream, &peer, hsts, service, activity, scratch).await,
     }
-}
-
-async fn over_http2<T: ClientStream, S: Service>(
-    worker: &Worker<S>,
-    stream: T,
-    peer: Peer,
-    hsts: Option<HeaderValue>,
-    activity: Rc<Activity>,
-) {
-    let service = Rc::clone(&worker.service);
-    http2::serve(&worker.http2, stream, &peer, hsts, service, activity, &worker.scratch).await;
-}
-
-async fn over_http1<T: ClientStream, S: Service>(
-    worker: &Worker<S>,
-    stream: T,
-    peer: Peer,
-    hsts: Option<HeaderValue>,
-    activity: Rc<Activity>,
-) {
-    let service = Rc::clone(&worker.service);
-    http1::serve(&worker.http1, stream, &peer, hsts, service, activity, &worker.scratch).await;
 }
 
 /// What `step` yields; `None` when it failed, or the sweep or a drain ended the connection first: nothing of a request is in

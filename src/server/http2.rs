@@ -23,12 +23,13 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use crate::server::client_stream::ClientStream;
 use crate::server::contain::{Panicked, contained};
 use crate::server::http1::with_hsts;
+use crate::server::outbox::{Piece, Share};
 use crate::server::stall::{Activity, Order};
-use crate::server::streams::{Stream, StreamEntry, Streams};
+use crate::server::streams::{CONNECTION_WINDOW, STREAM_WINDOW, Stream, StreamEntry, Streams};
 use crate::server::tunnel::{self, Scratch, TunnelEnd};
 use crate::server::watched_io::WatchedIo;
 use crate::server::{Peer, Service};
-use crate::web::body::{InboundBody, Progress};
+use crate::web::body::InboundBody;
 use crate::web::hop_by_hop;
 use crate::web::tunnel::Tunnel;
 
@@ -45,15 +46,12 @@ pub struct Http2Limits {
     pub max_stream_errors: usize,
     /// How often a client is asked whether it is still there. Default 30 s.
     pub ping_interval: Duration,
-    /// How long it has to answer. Default 20 s.
+    /// How long it has to answer. The question may stand behind much that is on its way. Default 60 s.
     pub ping_timeout: Duration,
 }
 
 /// What a stream may hold of a response that its client does not take.
 const SEND_BUFFER: usize = 64 * 1024;
-/// What clients may send before we have taken it, per stream and per connection.
-const STREAM_WINDOW: u32 = 256 * 1024;
-const CONNECTION_WINDOW: u32 = 1024 * 1024;
 
 /// Serves one connection to its end.
 pub(super) async fn serve<T: ClientStream, S: Service>(
@@ -193,7 +191,7 @@ fn answer<S: Service>(
     served: Rc<Served<S>>,
     mut request: Request<Incoming>,
 ) -> impl Future<Output = Result<Response<AnswerBody<S::Body>>, Infallible>> {
-    let stream: Rc<Stream> = Rc::default();
+    let stream = Stream::of(&served.streams.outbox);
     served.tasks.belong_to(Some(&stream));
     let hold = Hold::new(&served.activity, &served.streams, &stream);
     as_http1(&mut request);
@@ -246,8 +244,11 @@ async fn answer_with<S: Service>(
             None => response = served.service.panicked(),
         }
     }
-    let progress = Rc::clone(&stream.outbound);
-    Ok(response.map(|body| AnswerBody { body, progress, _hold: hold }))
+    if hold.is_some() {
+        stream.answers();
+    }
+    let share = Rc::clone(&stream.outbound);
+    Ok(response.map(|body| AnswerBody { body, share, _hold: hold }))
 }
 
 /// Lets a tunnel's bytes through once its 200 is out. Run it as a task of its stream, which is cut when the tunnel breaks.
@@ -336,37 +337,33 @@ impl AsyncWrite for StreamEnd {
     }
 }
 
-/// A response body whose taking is watched; when hyper lets go of it, the request is answered.
+/// A response body that hands out as much as the client takes; when hyper lets go of it, the request is answered.
 struct AnswerBody<B> {
     body: B,
-    progress: Rc<Progress>,
+    share: Rc<Share>,
     _hold: Option<Hold>,
 }
 
 impl<B: Body<Data = Bytes> + Unpin> Body for AnswerBody<B> {
-    type Data = Bytes;
+    type Data = Piece;
     type Error = B::Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        // hyper asks for a piece when it could hand on the one before.
-        self.progress.step();
-        let polled = Pin::new(&mut self.body).poll_frame(cx);
-        if polled.is_ready() {
-            self.progress.stand();
+    ) -> Poll<Option<Result<Frame<Piece>, B::Error>>> {
+        ready!(self.share.poll_room(cx));
+        let mut polled = Pin::new(&mut self.body).poll_frame(cx);
+        if let Poll::Ready(Some(Ok(frame))) = &mut polled
+            && let Some(trailers) = frame.trailers_mut()
+        {
+            hop_by_hop::strip_response(trailers);
         }
-        polled.map_ok(|mut frame| {
-            if let Some(trailers) = frame.trailers_mut() {
-                hop_by_hop::strip_response(trailers);
-            }
-            frame
-        })
+        polled.map_ok(|frame| frame.map_data(|bytes| self.share.hand_out(bytes)))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.share.may_end() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {

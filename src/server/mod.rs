@@ -37,6 +37,7 @@ mod http1;
 mod http2;
 mod listener;
 mod metrics;
+mod outbox;
 mod preface;
 pub mod proxy_protocol;
 mod stall;

@@ -2,6 +2,12 @@
 //! without the others noticing.
 //!
 //! No clock is read and no timer set per frame: both bodies count their steps, and the sweep sees which stood still since when.
+//! Streams share one socket, so a stream that stands may only be waiting for its turn. It is to blame
+//!
+//! - for an answer that is not taken, when the whole connection took nothing meanwhile, or so much that every stream had its turn;
+//! - for a body that does not come, when no body of the connection came on meanwhile, and the streams whose bytes the service has
+//!   not read do not fill the connection's window;
+//! - for either when it stood for the limit as many times as there are streams.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -10,14 +16,46 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 
 use crate::base::clock::Timestamp;
+use crate::server::outbox::{Outbox, Share};
 use crate::server::stall::{HALF_CLOSED, Limits};
 use crate::web::body::Progress;
+
+/// What clients may send before we have taken it, per stream and per connection.
+pub(super) const STREAM_WINDOW: u32 = 256 * 1024;
+pub(super) const CONNECTION_WINDOW: u32 = 1024 * 1024;
+/// So many streams with unread bytes can leave no window for any other.
+const FULL: usize = (CONNECTION_WINDOW / STREAM_WINDOW) as usize;
+/// What a stream sends at the most before it is the next one's turn.
+const TURN: u64 = 128 * 1024;
 
 /// All streams of one connection.
 #[derive(Debug, Default)]
 pub(super) struct Streams {
+    pub(super) outbox: Rc<Outbox>,
     open: RefCell<HashMap<u64, Rc<Stream>>>,
     next_key: Cell<u64>,
+    /// What the last sweep saw of the whole connection.
+    taken: Seen<u64>,
+    came: Seen<u32>,
+    /// Steps of the request bodies whose streams have left.
+    came_before: Cell<u32>,
+}
+
+/// A number as the last sweep saw it, and since when it has been that.
+#[derive(Debug, Default)]
+struct Seen<T: Copy>(Cell<Option<(T, Timestamp)>>);
+
+impl<T: Copy + PartialEq> Seen<T> {
+    /// How long it has been `number` while there was something to wait for, as far as the sweeps have seen.
+    fn unchanged(&self, number: T, waits: bool, now: Timestamp) -> Duration {
+        match self.0.get() {
+            Some((seen, since)) if seen == number && waits => now.since(since),
+            _ => {
+                self.0.set(Some((number, now)));
+                Duration::ZERO
+            }
+        }
+    }
 }
 
 impl Streams {
@@ -34,11 +72,28 @@ impl Streams {
         self.open.borrow().is_empty()
     }
 
+    /// How long the client has taken nothing of what there is for it, as far as the sweeps have seen; `None` when there is nothing.
+    pub(super) fn untaken(&self, now: Timestamp) -> Option<Duration> {
+        let held = self.outbox.held() > 0;
+        let untaken = self.taken.unchanged(self.outbox.taken(), held, now);
+        held.then_some(untaken)
+    }
+
     /// Ends the streams that stand still for too long, because of their client.
     pub(super) fn judge(&self, now: Timestamp, limits: &Limits) {
-        for stream in self.open.borrow().values() {
-            let limit = stream.limit(limits);
-            if stream.stood_still(now) > limit {
+        let open = self.open.borrow();
+        let came = open.values().fold(self.came_before.get(), |sum, s| sum.wrapping_add(s.inbound.steps()));
+        // Full, there may be no window left for more of any body.
+        let full = open.values().filter(|stream| stream.inbound.is_unread()).count() >= FULL;
+        let connection = Connection {
+            now,
+            took_nothing: self.untaken(now).unwrap_or_default(),
+            taken: self.outbox.taken(),
+            streams: u32::try_from(open.len()).unwrap_or(u32::MAX),
+            sent_nothing: self.came.unchanged(came, !full, now),
+        };
+        for stream in open.values() {
+            if stream.is_to_blame(&connection, limits) {
                 stream.cut();
             }
         }
@@ -52,6 +107,15 @@ impl Streams {
     }
 }
 
+/// What a sweep sees of a whole connection.
+struct Connection {
+    now: Timestamp,
+    took_nothing: Duration,
+    taken: u64,
+    streams: u32,
+    sent_nothing: Duration,
+}
+
 /// A stream's place in the list; it goes when this is dropped.
 #[derive(Debug)]
 pub(super) struct StreamEntry {
@@ -61,7 +125,9 @@ pub(super) struct StreamEntry {
 
 impl Drop for StreamEntry {
     fn drop(&mut self) {
-        self.streams.open.borrow_mut().remove(&self.key);
+        if let Some(stream) = self.streams.open.borrow_mut().remove(&self.key) {
+            self.streams.came_before.update(|sum| sum.wrapping_add(stream.inbound.steps()));
+        }
     }
 }
 
@@ -70,25 +136,47 @@ impl Drop for StreamEntry {
 pub(super) struct Stream {
     /// Of the request's body: it stands when the service waits for the client's bytes.
     pub(super) inbound: Rc<Progress>,
-    /// Of the response's body: it stands when a piece was handed out and the next one is not asked for.
-    pub(super) outbound: Rc<Progress>,
+    /// Of the response's body: it stands when the client has not taken all that there is for it.
+    pub(super) outbound: Rc<Share>,
     /// What the last sweep saw of both, and since when.
-    seen: Cell<Option<(u32, u32, Timestamp)>>,
+    seen: Cell<Option<Sight>>,
     kind: Cell<Kind>,
     cut: Cell<bool>,
     drivers: RefCell<Vec<Waker>>,
 }
 
+/// What a sweep saw of a stream that stood.
+#[derive(Clone, Copy, Debug)]
+struct Sight {
+    steps: (u32, u32),
+    since: Timestamp,
+    /// What the connection had taken by then.
+    taken: u64,
+}
+
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Kind {
     #[default]
-    Exchange,
+    Request,
+    /// The answer has begun. Whether more of the request's body comes is between the two sides from here on: a stream of messages
+    /// both ways may rest.
+    Answer,
     Tunnel,
     /// A tunnel whose one way has ended.
     HalfClosed,
 }
 
 impl Stream {
+    /// A stream of the connection with this `outbox`.
+    pub(super) fn of(outbox: &Rc<Outbox>) -> Rc<Self> {
+        Rc::new(Self { outbound: Share::of(outbox), ..Self::default() })
+    }
+
+    /// The answer begins.
+    pub(super) fn answers(&self) {
+        self.kind.set(Kind::Answer);
+    }
+
     /// It goes on as a tunnel, whose silence counts as standing still.
     pub(super) fn tunnels(&self) {
         self.kind.set(Kind::Tunnel);
@@ -110,36 +198,46 @@ impl Stream {
     /// Bytes of the tunnel went out, or (`waits`) the client takes none at present.
     pub(super) fn told(&self, waits: bool) {
         if waits {
-            self.outbound.stand();
+            self.outbound.progress.stand();
         } else {
-            self.outbound.step();
+            self.outbound.progress.step();
         }
     }
 
-    fn limit(&self, limits: &Limits) -> Duration {
-        let silence = match self.kind.get() {
-            Kind::Exchange => return limits.body,
-            _ if self.outbound.stands() => return limits.body,
+    /// Whether it has stood still for too long because of its client, as far as the sweeps have seen.
+    fn is_to_blame(&self, connection: &Connection, limits: &Limits) -> bool {
+        let now = connection.now;
+        let (inbound, outbound) = (&self.inbound, &self.outbound.progress);
+        let owes = inbound.stands() && self.kind.get() != Kind::Answer;
+        if !owes && !outbound.stands() {
+            self.seen.set(None);
+            return false;
+        }
+        let steps = (inbound.steps(), outbound.steps());
+        let sight = match self.seen.get() {
+            Some(sight) if sight.steps == steps => sight,
+            _ => {
+                let sight = Sight { steps, since: now, taken: connection.taken };
+                self.seen.set(Some(sight));
+                sight
+            }
+        };
+        let stood = now.since(sight.since);
+        let is_tunnel = matches!(self.kind.get(), Kind::Tunnel | Kind::HalfClosed);
+        let limit = match self.kind.get() {
+            _ if outbound.stands() => Some(limits.body),
+            Kind::Request | Kind::Answer => Some(limits.body),
             Kind::Tunnel => limits.tunnel,
             Kind::HalfClosed => limits.tunnel.or(Some(HALF_CLOSED)),
         };
-        silence.unwrap_or(Duration::MAX)
-    }
-
-    /// How long it has stood still because of its client, as far as the sweeps have seen.
-    fn stood_still(&self, now: Timestamp) -> Duration {
-        if !self.inbound.stands() && !self.outbound.stands() {
-            self.seen.set(None);
-            return Duration::ZERO;
+        let Some(limit) = limit.filter(|limit| stood > *limit) else { return false };
+        if is_tunnel || stood > limit.saturating_mul(connection.streams) {
+            return true;
         }
-        let steps = (self.inbound.steps(), self.outbound.steps());
-        match self.seen.get() {
-            Some((inbound, outbound, since)) if (inbound, outbound) == steps => now.since(since),
-            _ => {
-                self.seen.set(Some((steps.0, steps.1, now)));
-                Duration::ZERO
-            }
-        }
+        let others_took = connection.taken.saturating_sub(sight.taken);
+        let had_its_turn = others_took >= TURN * u64::from(connection.streams);
+        (outbound.stands() && (connection.took_nothing > limit || had_its_turn))
+            || (owes && connection.sent_nothing > limit)
     }
 
     /// Ends every task of the stream; the client sees a reset.

@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::RecvTimeoutError;
 use std::task::{Context, Poll};
 
@@ -20,6 +21,7 @@ mod multiplexed_tunnels;
 mod openings;
 mod slow_clients;
 mod tunnels;
+mod turns;
 
 /// How long a test waits; what is shared with the integration tests reads it from there.
 #[path = "../../tests/integration/support"]
@@ -41,6 +43,10 @@ struct Signals {
     released: Arc<Semaphore>,
     /// What tunnels lead to.
     upstream: Option<SocketAddr>,
+    /// Bytes of endless answers that were asked for.
+    asked: Arc<AtomicUsize>,
+    /// Most at a time of what blocks a thread, and how many do now.
+    blocking: Arc<(AtomicUsize, AtomicUsize)>,
 }
 
 /// Answers by path.
@@ -52,7 +58,11 @@ struct Tiny {
 enum TinyBody {
     Text(Option<Bytes>),
     /// For ever, in large pieces.
-    Endless,
+    Endless(Arc<AtomicUsize>),
+    /// So many pieces.
+    Pieces(usize),
+    /// What the client sends.
+    Mirror(InboundBody),
     /// One piece, and then a failure.
     Broken(bool),
     Tunnel(Option<Tunnel>),
@@ -64,12 +74,20 @@ impl Body for TinyBody {
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
+        cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
         Poll::Ready(match &mut *self {
             Self::Tunnel(_) => None,
             Self::Text(text) => text.take().map(|t| Ok(Frame::data(t))),
-            Self::Endless => Some(Ok(Frame::data(Bytes::from_static(&[b'x'; 65536])))),
+            Self::Endless(asked) => {
+                asked.fetch_add(PIECE.len(), Ordering::Relaxed);
+                Some(Ok(Frame::data(Bytes::from_static(&PIECE))))
+            }
+            Self::Pieces(left) => left.checked_sub(1).map(|less| {
+                *left = less;
+                Ok(Frame::data(Bytes::from_static(&PIECE)))
+            }),
+            Self::Mirror(body) => return Pin::new(body).poll_frame(cx).map_err(std::io::Error::other),
             Self::Broken(begun) if *begun => Some(Err(std::io::Error::other("broken"))),
             Self::Broken(begun) => {
                 *begun = true;
@@ -78,6 +96,8 @@ impl Body for TinyBody {
         })
     }
 }
+
+static PIECE: [u8; 65536] = [b'x'; 65536];
 
 fn text(text: impl Into<Bytes>) -> Response<TinyBody> {
     Response::new(TinyBody::Text(Some(text.into())))
@@ -106,6 +126,7 @@ impl Service for Tiny {
         async move {
             match request.uri().path() {
                 "/worker" => text(worker.to_string()),
+                "/target" => text(request.uri().to_string()),
                 "/facts" => text(format!("{facts:?}")),
                 "/heads" => {
                     let fields = request.headers().iter();
@@ -137,7 +158,20 @@ impl Service for Tiny {
                 }
                 "/101" => Response::builder().status(101).body(TinyBody::Text(None)).unwrap(),
                 "/large" => text(vec![b'x'; 60_000]),
-                "/endless" => Response::new(TinyBody::Endless),
+                "/endless" => Response::new(TinyBody::Endless(signals.asked)),
+                "/long" => Response::new(TinyBody::Pieces(4)),
+                "/mirror" => Response::new(TinyBody::Mirror(request.into_body())),
+                "/blocking" => {
+                    let work = move || {
+                        let (most, now) = &*signals.blocking;
+                        most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                        signals.entered.add_permits(1);
+                        block_on(async { signals.released.acquire().await.unwrap().forget() });
+                        now.fetch_sub(1, Ordering::SeqCst);
+                    };
+                    tokio::task::spawn_blocking(work).await.unwrap();
+                    text("done")
+                }
                 "/broken" => Response::new(TinyBody::Broken(false)),
                 _ => text("hello"),
             }
@@ -186,7 +220,7 @@ fn settings(workers: usize) -> Settings {
             max_pending_resets: 20,
             max_stream_errors: 128,
             ping_interval: Duration::from_secs(30),
-            ping_timeout: Duration::from_secs(20),
+            ping_timeout: Duration::from_secs(60),
         },
     }
 }
@@ -200,8 +234,13 @@ impl Running {
         let clock = ManualClock::new(Timestamp::from_secs(1_000));
         let tls = settings.tls.as_ref().map(|tls| tls::Tls::load(tls, SystemClock::default().now()).unwrap());
         let pace = Pace { clock: Arc::new(clock.clone()), sweep_period: Duration::from_millis(5) };
-        let signals =
-            Signals { entered: Arc::new(Semaphore::new(0)), released: Arc::new(Semaphore::new(0)), upstream };
+        let signals = Signals {
+            entered: Arc::new(Semaphore::new(0)),
+            released: Arc::new(Semaphore::new(0)),
+            upstream,
+            asked: Arc::default(),
+            blocking: Arc::default(),
+        };
         let given = signals.clone();
         let make = move |worker| Tiny { worker, signals: given.clone() };
         let workers = start_at_pace(settings, &listeners, tls.as_ref(), &pace, make).unwrap();
@@ -471,6 +510,27 @@ fn a_drain_cuts_what_is_left_after_the_grace() {
     server.wait_until_held();
     assert_eq!(server.drain(Duration::from_millis(10)), DrainReport { finished: 0, cut: 1 });
     busy.rest();
+}
+
+#[test]
+fn what_blocks_a_thread_takes_no_more_than_sixteen_of_them_and_the_rest_waits() {
+    let server = Running::one();
+    let clients: Vec<_> = (0..40)
+        .map(|_| {
+            let mut client = server.client();
+            client.send("GET /blocking HTTP/1.1\r\nHost: a\r\n\r\n");
+            client
+        })
+        .collect();
+    for _ in 0..16 {
+        server.wait_until_held();
+    }
+    assert!(server.client().get("/").contains("hello"), "others go on");
+    server.signals.released.add_permits(40);
+    for mut client in clients {
+        assert!(client.response().contains("done"));
+    }
+    assert_eq!(server.signals.blocking.0.load(Ordering::SeqCst), 16);
 }
 
 #[test]

@@ -33,6 +33,9 @@ const SWEEP_PERIOD: Duration = Duration::from_secs(1);
 /// How long a drain listens to who has connected and asked for nothing yet: a request may be on its way.
 const COURTESY: Duration = Duration::from_millis(500);
 
+/// Threads that read files for a worker, at the most: more requests for files wait for one. The library would start 512.
+const BLOCKING_THREADS: usize = 16;
+
 /// A worker could not be started.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot start worker {worker}: {source}")]
@@ -111,7 +114,8 @@ pub(super) fn start_at_pace<S: Service>(
         let (loads, places, make) = (Arc::clone(&loads), Arc::clone(&count_of_all), make.clone());
         let body = move || {
             let mut runtime = runtime;
-            let built = runtime.enable_all().build_local(LocalOptions::default());
+            runtime.enable_all().max_blocking_threads(BLOCKING_THREADS);
+            let built = runtime.build_local(LocalOptions::default());
             let runtime = match built {
                 Ok(runtime) => {
                     let _ = started.send(Ok(()));

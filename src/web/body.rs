@@ -54,9 +54,11 @@ impl Body for FullBody {
     }
 }
 
-/// How far a body has come, for whoever watches that it does not stand still. Two plain counters: no clock is read.
+/// How far a body has come, for whoever watches that it does not stand still. Plain counters: no clock is read.
 #[derive(Debug, Default)]
 pub struct Progress {
+    /// There is a body, and its end has not been read.
+    open: Cell<bool>,
     stands: Cell<bool>,
     steps: Cell<u32>,
 }
@@ -76,6 +78,16 @@ impl Progress {
     /// Whether it waits for the client.
     pub fn stands(&self) -> bool {
         self.stands.get()
+    }
+
+    /// Whether there may be bytes of it that nobody has asked for.
+    pub fn is_unread(&self) -> bool {
+        self.open.get() && !self.stands.get()
+    }
+
+    fn end(&self) {
+        self.open.set(false);
+        self.step();
     }
 
     /// A number that is another one after every step.
@@ -130,7 +142,10 @@ impl InboundBody {
 
     /// The body of an HTTP/2 stream.
     pub fn of_stream(incoming: Incoming, progress: Rc<Progress>) -> Self {
-        Self { incoming, watched: Watched::Http2(progress), trailers: None, limit: None }
+        let open = !incoming.is_end_stream();
+        progress.open.set(open);
+        let watched = if open { Watched::Http2(progress) } else { Watched::No };
+        Self { incoming, watched, trailers: None, limit: None }
     }
 
     /// Bounds the body: beyond `most` bytes it fails, and the answer turns true. For a body that says its length there is nothing
@@ -159,7 +174,11 @@ impl Body for InboundBody {
         loop {
             let polled = Pin::new(&mut self.incoming).poll_frame(cx);
             if let Watched::Http2(progress) = &self.watched {
-                if polled.is_pending() { progress.stand() } else { progress.step() }
+                match polled {
+                    Poll::Pending => progress.stand(),
+                    Poll::Ready(_) if self.incoming.is_end_stream() => progress.end(),
+                    Poll::Ready(_) => progress.step(),
+                }
             }
             match polled {
                 Poll::Ready(Some(Ok(mut frame))) if frame.is_trailers() => {
@@ -215,7 +234,7 @@ impl Drop for InboundBody {
     fn drop(&mut self) {
         // Nobody waits for the rest any more.
         if let Watched::Http2(progress) = &self.watched {
-            progress.step();
+            progress.end();
         }
     }
 }

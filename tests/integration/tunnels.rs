@@ -369,6 +369,21 @@ fn proof_of(key: &str) -> String {
 }
 
 #[test]
+fn where_the_gateway_answers_by_itself_a_websocket_over_http_2_is_told_which_methods_there_are() {
+    let (_gateway, mut client) = over_http_2(Setup::routes(
+        "[[routes]]\naccess = \"public\"\nrespond = { status = 200, body = \"here\" }\n\
+         [[routes]]\npath = \"/gone\"\naccess = \"public\"\nrespond = { status = 410 }\n",
+    ));
+    for (path, expected) in [("/", 405), ("/_auth/whoami", 405), ("/gone", 410)] {
+        let mut connect = request(Method::CONNECT, &format!("https://wiki.test{path}"), &[]);
+        connect.extensions_mut().insert(h2::ext::Protocol::from_static("websocket"));
+        let answer = client.open(connect, false).head().unwrap();
+        assert_eq!(answer.status(), expected, "{path}");
+        assert_eq!(answer.headers().get("allow").is_some(), expected == 405, "{path}");
+    }
+}
+
+#[test]
 fn a_websocket_over_http_2_is_a_handshake_of_http_1_to_the_upstream() {
     let upstream = Hand::start();
     let (_gateway, mut client) = over_http_2(upstream.public());

@@ -151,7 +151,7 @@ certificates = [{ certificate = "cert.pem", key = "cert.key" }]
             Value(r#""30s""#),
             "how often a client is asked whether it is still there",
         ),
-        key("server.http2.ping_timeout", SPAN, Value(r#""20s""#), "how long it has to answer"),
+        key("server.http2.ping_timeout", SPAN, Value(r#""60s""#), "how long it has to answer"),
     ],
     notes: "`systemd:NAME` takes over a socket that systemd opened, by its `FileDescriptorName=`, and `systemd:0` the first one. `[::]` takes\n\
             IPv4 clients as well, unless the same port has an IPv4 listener of its own. A unix socket is for its owner alone (mode 0600);\n\

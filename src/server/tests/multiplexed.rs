@@ -22,7 +22,7 @@ pub(super) fn get(path: &str) -> http::Request<()> {
     request(Method::GET, &format!("http://a{path}"), &[])
 }
 
-fn post(path: &str) -> http::Request<()> {
+pub(super) fn post(path: &str) -> http::Request<()> {
     request(Method::POST, &format!("http://a{path}"), &[])
 }
 

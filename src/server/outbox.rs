@@ -1,0 +1,225 @@
+//! What the HTTP/2 library holds of the answers of one connection: handed to it, and not taken by the client's socket yet.
+//!
+//! Left to itself the library takes pieces of every answer for as long as a client's windows have room, whether its socket takes
+//! any or not. Here every piece is counted until its last byte is on its way, and bodies hand out the next one by that:
+//!
+//! | held of the whole connection | a stream hands out |
+//! | --- | --- |
+//! | less than `PLENTY` | whatever the library asks for: no client that takes its answers ever comes beyond this |
+//! | less than `MOST` | one piece, and the next when that one is gone |
+//! | more | nothing, until others are gone |
+//!
+//! So no stream whose own client side stands still keeps its neighbours from theirs, before they are very many.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use bytes::{Buf, Bytes};
+
+use crate::web::body::Progress;
+
+const PLENTY: usize = 256 * 1024;
+const MOST: usize = 2 * 1024 * 1024;
+
+/// Of one connection.
+#[derive(Debug, Default)]
+pub(super) struct Outbox {
+    held: Cell<usize>,
+    /// All bytes that were ever taken.
+    taken: Cell<u64>,
+    /// Bodies that may hand out nothing at all.
+    crowd: RefCell<Vec<Waker>>,
+}
+
+/// Of one stream.
+#[derive(Debug, Default)]
+pub(super) struct Share {
+    outbox: Rc<Outbox>,
+    held: Cell<usize>,
+    /// It stands while the client has something to take; every byte that it takes is a step.
+    pub(super) progress: Progress,
+    /// The body that waits until nothing is held of it.
+    body: RefCell<Option<Waker>>,
+}
+
+impl Outbox {
+    /// Bytes held of all streams.
+    pub(super) fn held(&self) -> usize {
+        self.held.get()
+    }
+
+    /// How many bytes were taken so far, of all streams.
+    pub(super) fn taken(&self) -> u64 {
+        self.taken.get()
+    }
+}
+
+impl Share {
+    pub(super) fn of(outbox: &Rc<Outbox>) -> Rc<Self> {
+        Rc::new(Self { outbox: Rc::clone(outbox), ..Self::default() })
+    }
+
+    /// Ready when the stream may hand out a piece.
+    pub(super) fn poll_room(&self, cx: &Context<'_>) -> Poll<()> {
+        let of_all = self.outbox.held.get();
+        if of_all < PLENTY || (self.held.get() == 0 && of_all < MOST) {
+            return Poll::Ready(());
+        }
+        if self.held.get() == 0 {
+            let mut crowd = self.outbox.crowd.borrow_mut();
+            if !crowd.iter().any(|known| known.will_wake(cx.waker())) {
+                crowd.push(cx.waker().clone());
+            }
+        } else {
+            self.body.replace(Some(cx.waker().clone()));
+        }
+        Poll::Pending
+    }
+
+    /// Whether the end may be said along with the last piece. Where much is held the end waits for that piece to be taken: until
+    /// then there is a body to break off.
+    pub(super) fn may_end(&self) -> bool {
+        self.held.get() == 0 || self.outbox.held.get() < PLENTY
+    }
+
+    /// Counts a piece that the library gets now.
+    pub(super) fn hand_out(self: &Rc<Self>, bytes: Bytes) -> Piece {
+        self.held.update(|held| held + bytes.len());
+        self.outbox.held.update(|held| held + bytes.len());
+        if !bytes.is_empty() {
+            self.progress.stand();
+        }
+        Piece { bytes, share: Rc::clone(self) }
+    }
+
+    /// The library holds `count` bytes less.
+    fn let_go(&self, count: usize) {
+        self.held.update(|held| held.saturating_sub(count));
+        self.outbox.held.update(|held| held.saturating_sub(count));
+        self.progress.step();
+        if self.held.get() > 0 {
+            self.progress.stand();
+        } else if let Some(body) = self.body.take() {
+            body.wake();
+        }
+        if self.outbox.held.get() < MOST {
+            for body in self.outbox.crowd.take() {
+                body.wake();
+            }
+        }
+    }
+}
+
+/// A piece of an answer in the library's hands.
+#[derive(Debug)]
+pub(super) struct Piece {
+    bytes: Bytes,
+    share: Rc<Share>,
+}
+
+impl Buf for Piece {
+    fn remaining(&self) -> usize {
+        self.bytes.len()
+    }
+
+    fn chunk(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    fn advance(&mut self, count: usize) {
+        self.bytes.advance(count);
+        self.share.outbox.taken.update(|taken| taken + count as u64);
+        self.share.let_go(count);
+    }
+}
+
+impl Drop for Piece {
+    fn drop(&mut self) {
+        if !self.bytes.is_empty() {
+            // The stream has ended before it was taken.
+            self.share.let_go(self.bytes.len());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Woken(AtomicUsize);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    impl Woken {
+        fn times(&self) -> usize {
+            self.0.load(Ordering::Relaxed)
+        }
+    }
+
+    fn piece(share: &Rc<Share>, length: usize) -> Piece {
+        share.hand_out(vec![0; length].into())
+    }
+
+    #[test]
+    fn a_stream_hands_out_freely_until_much_is_held_and_then_one_piece_at_a_time() {
+        let (outbox, woken) = (Rc::default(), Arc::<Woken>::default());
+        let waker = woken.clone().into();
+        let cx = Context::from_waker(&waker);
+        let (one, other) = (Share::of(&outbox), Share::of(&outbox));
+        let mut first = piece(&one, PLENTY - 1);
+        assert!(one.poll_room(&cx).is_ready() && one.may_end());
+        let second = piece(&one, 1);
+        assert!(one.poll_room(&cx).is_pending() && !one.may_end());
+        assert!(other.poll_room(&cx).is_ready() && other.may_end(), "nothing of it is held");
+        first.advance(PLENTY - 1);
+        assert_eq!(woken.times(), 0, "a byte of it is still held");
+        drop(second);
+        assert_eq!((woken.times(), outbox.held()), (1, 0));
+        assert_eq!(outbox.taken(), PLENTY as u64 - 1, "what was dropped was not taken");
+    }
+
+    #[test]
+    fn nothing_more_is_handed_out_beyond_the_most_and_all_hear_when_there_is_room() {
+        let outbox = Rc::default();
+        let woken = [Arc::<Woken>::default(), Arc::default()];
+        let wakers = woken.each_ref().map(|woken| woken.clone().into());
+        let [first, second] = wakers.each_ref().map(Context::from_waker);
+        let (one, other) = (Share::of(&outbox), Share::of(&outbox));
+        let mut held = piece(&Share::of(&outbox), MOST);
+        for _ in 0..2 {
+            assert!(one.poll_room(&first).is_pending() && other.poll_room(&second).is_pending());
+        }
+        held.advance(1);
+        assert_eq!(woken.each_ref().map(|woken| woken.times()), [1, 1]);
+        let _took_the_room = piece(&one, 1);
+        assert!(other.poll_room(&second).is_pending());
+        drop(held);
+        assert_eq!(woken.each_ref().map(|woken| woken.times()), [1, 2]);
+        assert!(other.poll_room(&second).is_ready());
+    }
+
+    #[test]
+    fn a_stream_stands_while_its_client_has_something_to_take_and_steps_when_it_takes() {
+        let share = Share::of(&Rc::default());
+        assert!(!share.progress.stands());
+        let mut held = piece(&share, 2);
+        let before = share.progress.steps();
+        assert!(share.progress.stands());
+        held.advance(1);
+        assert!(share.progress.stands() && share.progress.steps() != before);
+        held.advance(1);
+        assert!(!share.progress.stands());
+        drop(piece(&share, 0));
+        assert!(!share.progress.stands());
+    }
+}
