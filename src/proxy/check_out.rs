@@ -4,6 +4,7 @@
 use std::future::poll_fn;
 use std::io;
 use std::pin::pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
@@ -89,8 +90,8 @@ impl Ticket {
             return Ok(self.reusing(Carrier::Http2(stream)));
         }
         let failed = self.lane.failed.get();
-        let lane = std::rc::Rc::clone(&self.lane);
-        let turn = lane.opening.lock().await;
+        let lane = Rc::clone(&self.lane);
+        let turn = whole_request_or(need.wait, lane.opening.lock()).await?;
         if let Some(shared) = lane.with_room() {
             let stream = Stream::new(shared, permit, self.idle_timeout);
             return Ok(self.reusing(Carrier::Http2(stream)));
@@ -101,21 +102,19 @@ impl Ticket {
         if lane.speaks.get() == Speaks::Http1 {
             drop(turn);
         }
-        self.open(permit, need).await.inspect_err(|_| lane.failed.set(lane.failed.get() + 1))
+        self.open(permit, need).await.inspect_err(|error| {
+            // Who has more time than this request had may still succeed.
+            if !matches!(error, ConnectError::WholeRequest) {
+                lane.failed.set(lane.failed.get() + 1);
+            }
+        })
     }
 
     async fn open(self, permit: Option<OwnedSemaphorePermit>, need: Need<'_>) -> Result<Lease, ConnectError> {
         let (lane, limits) = (&self.lane, need.limits);
-        // Connecting has a limit of its own, but the whole request goes on.
-        need.wait.expect_nothing();
-        let Opened { link, driver, peer } = {
-            let mut connecting = pin!(connect(&lane.endpoint, need.upgradable, limits.connect_timeout));
-            poll_fn(|cx| match connecting.as_mut().poll(cx) {
-                Poll::Ready(opened) => Poll::Ready(opened),
-                Poll::Pending => need.wait.poll_expired(cx).map(|_| Err(ConnectError::WholeRequest)),
-            })
-            .await?
-        };
+        let generation = lane.endpoint.generation.load(Ordering::Acquire);
+        let connecting = connect(&lane.endpoint, need.upgradable, limits.connect_timeout);
+        let Opened { link, driver, peer } = whole_request_or(need.wait, connecting).await??;
         lane.shared.count(|c| c.opened += 1);
         let until = lane.shared.now.get() + limits.max_lifetime;
         let carrier = match link {
@@ -123,13 +122,13 @@ impl Ticket {
                 if !need.upgradable {
                     lane.speaks.set(Speaks::Http1);
                 }
-                let life = Life::new(&lane.endpoint, peer, until, permit);
+                let life = Life::new(&lane.endpoint, (peer, generation), until, permit);
                 Carrier::Http1(Connection { sender, driver, life })
             }
             Link::Http2(sender, most) => {
                 lane.speaks.set(Speaks::Http2);
                 // The bound is on requests here: the connection itself takes no place.
-                let life = Life::new(&lane.endpoint, peer, until, None);
+                let life = Life::new(&lane.endpoint, (peer, generation), until, None);
                 let shared = Multiplexed::new(sender, most, life, &lane.shared);
                 lane.multiplexed.borrow_mut().push(shared.clone());
                 Carrier::Http2(Stream::new(shared, permit, self.idle_timeout))
@@ -177,6 +176,17 @@ impl Ticket {
         need.wait.expect_nothing();
         granted
     }
+}
+
+/// What `comes`, unless the request's own time is over before. It has a limit of its own, so no other counts meanwhile.
+async fn whole_request_or<T>(wait: &Wait, comes: impl Future<Output = T>) -> Result<T, ConnectError> {
+    wait.expect_nothing();
+    let mut comes = pin!(comes);
+    poll_fn(|cx| match comes.as_mut().poll(cx) {
+        Poll::Ready(come) => Poll::Ready(Ok(come)),
+        Poll::Pending => wait.poll_expired(cx).map(|_| Err(ConnectError::WholeRequest)),
+    })
+    .await
 }
 
 enum Granted {

@@ -14,7 +14,7 @@ use hyper::rt::Executor;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpStream, UnixStream, lookup_host};
+use tokio::net::{TcpStream, UnixStream};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
@@ -22,6 +22,7 @@ use tokio_rustls::TlsConnector;
 use crate::proxy::address::{Place, Scheme};
 use crate::proxy::body::RequestBody;
 use crate::proxy::endpoint::Endpoint;
+use crate::proxy::resolve::Lookup;
 
 /// Why no connection came about.
 #[derive(Debug)]
@@ -83,12 +84,13 @@ pub(super) async fn connect(
 
 async fn open(endpoint: &Endpoint, upgradable: bool, limit: Duration) -> io::Result<Opened> {
     let title_case = endpoint.title_case;
-    let (host, port) = match &endpoint.address.place {
-        Place::Unix(path) => return http1(UnixStream::connect(path).await?, None, title_case).await,
-        Place::Tcp { host, port } => (host, *port),
+    let lookup = match (&endpoint.address.place, &endpoint.lookup) {
+        (Place::Unix(path), _) => return http1(UnixStream::connect(path).await?, None, title_case).await,
+        (Place::Tcp { .. }, Some(lookup)) => lookup,
+        (Place::Tcp { .. }, None) => return Err(io::Error::other("nothing looks its name up")),
     };
     let turn = endpoint.turns.fetch_add(1, Ordering::Relaxed);
-    let (stream, peer) = dial(host, port, turn, limit).await?;
+    let (stream, peer) = dial(lookup, turn, limit).await?;
     stream.set_nodelay(true)?;
     // A tunnel or an event stream may be silent for long, and an upstream whose machine is gone says nothing either.
     let probes = TcpKeepalive::new().with_time(PROBE_AFTER).with_interval(PROBE_EVERY);
@@ -111,9 +113,9 @@ async fn open(endpoint: &Endpoint, upgradable: bool, limit: Duration) -> io::Res
 }
 
 /// Looks the name up anew and connects to the first of its addresses that answers. None may use up the time of all.
-async fn dial(host: &str, port: u16, turn: usize, limit: Duration) -> io::Result<(TcpStream, SocketAddr)> {
+async fn dial(lookup: &Lookup, turn: usize, limit: Duration) -> io::Result<(TcpStream, SocketAddr)> {
     let deadline = Instant::now() + limit;
-    let addresses = in_turn(lookup_host((host, port)).await?.collect(), turn);
+    let addresses = in_turn(lookup.addresses().await?, turn);
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     let mut left = u32::try_from(addresses.len()).unwrap_or(u32::MAX);
     for address in addresses {

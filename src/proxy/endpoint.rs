@@ -8,7 +8,8 @@ use arc_swap::ArcSwapOption;
 use tokio::sync::Semaphore;
 
 use crate::base::clock::Timestamp;
-use crate::proxy::UpstreamAddress;
+use crate::proxy::address::{Place, UpstreamAddress};
+use crate::proxy::resolve::Lookup;
 use crate::proxy::settings::{Ejection, MemberSettings};
 use crate::proxy::tls::UpstreamTls;
 
@@ -43,6 +44,8 @@ pub(super) struct Endpoint {
     /// Requests in flight over all workers; one counts until its response body has ended.
     pub(super) in_flight: AtomicUsize,
     pub(super) cap: Option<Cap>,
+    /// What finds its addresses; `None` for a unix socket.
+    pub(super) lookup: Option<Lookup>,
     /// What its name stood for when that was last looked up; `None` before, and for one without a name.
     pub(super) addresses: ArcSwapOption<Vec<SocketAddr>>,
     /// Counts the changes of `addresses`.
@@ -78,9 +81,14 @@ pub(super) struct Totals {
 impl Endpoint {
     pub(super) fn new(id: u64, key: EndpointKey) -> Self {
         let cap = |most| Cap { permits: Arc::new(Semaphore::new(most)), waiting: AtomicUsize::new(0) };
+        let lookup = match &key.address.place {
+            Place::Tcp { host, port } => Some(Lookup::new(host, *port)),
+            Place::Unix(_) => None,
+        };
         Self {
             id,
             address: key.address,
+            lookup,
             title_case: key.title_case,
             tls: key.tls,
             in_flight: AtomicUsize::new(0),

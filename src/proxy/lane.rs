@@ -84,8 +84,8 @@ pub(super) struct Multiplexed {
 pub(super) struct Life {
     endpoint: Arc<Endpoint>,
     peer: Option<SocketAddr>,
-    /// The generation of addresses that `peer` was last found in, or that it was opened in: a look-up for a new connection knows
-    /// more than the last one for all.
+    /// The generation of addresses that `peer` was last found in, or that was in force before it was looked up: a change meanwhile
+    /// may be one that the look-up did not know of yet.
     seen: Cell<u64>,
     /// When it is used no more.
     until: Timestamp,
@@ -96,18 +96,17 @@ pub(super) struct Life {
 impl Life {
     pub(super) fn new(
         endpoint: &Arc<Endpoint>,
-        peer: Option<SocketAddr>,
+        (peer, generation): (Option<SocketAddr>, u64),
         until: Timestamp,
         permit: Option<OwnedSemaphorePermit>,
     ) -> Self {
         endpoint.totals.opened.fetch_add(1, Ordering::Relaxed);
         endpoint.totals.open.fetch_add(1, Ordering::Relaxed);
-        let seen = Cell::new(endpoint.generation.load(Ordering::Acquire));
-        Self { endpoint: Arc::clone(endpoint), peer, seen, until, _permit: permit }
+        Self { endpoint: Arc::clone(endpoint), peer, seen: Cell::new(generation), until, _permit: permit }
     }
 
     /// Whether the connection is to be used no more: it is too old, or its upstream is no longer used or no longer there.
-    fn is_over(&self, now: Timestamp) -> bool {
+    pub(super) fn is_over(&self, now: Timestamp) -> bool {
         now >= self.until || self.endpoint.is_retired() || self.has_moved()
     }
 
@@ -243,6 +242,7 @@ impl Lane {
             return;
         }
         if self.endpoint.cap.is_some() {
+            self.forget_who_left();
             if self.is_wanted_elsewhere() || self.is_elsewheres_turn() {
                 return;
             }
@@ -257,6 +257,14 @@ impl Lane {
         let mut idle = self.idle.borrow_mut();
         if idle.len() < max_idle {
             idle.push(Idle { connection, since: now, until: idle_until });
+        }
+    }
+
+    /// Those who wait leave in the order in which they came: by their time, or with a place of the upstream's own.
+    fn forget_who_left(&self) {
+        let mut queue = self.queue.borrow_mut();
+        while queue.front().is_some_and(oneshot::Sender::is_closed) {
+            queue.pop_front();
         }
     }
 

@@ -25,6 +25,7 @@ mod message;
 mod metrics;
 mod pool;
 mod registry;
+mod resolve;
 mod retry;
 mod settings;
 mod tls;

@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use tokio::net::lookup_host;
 use tokio::task::JoinSet;
 
 use crate::proxy::balance;
@@ -63,18 +62,16 @@ async fn ask_regularly(check: Weak<Health>) {
 async fn look_up_regularly(endpoint: Weak<Endpoint>) {
     let mut before: Option<Vec<SocketAddr>> = None;
     while let Some(known) = endpoint.upgrade() {
-        let name = known.address.dns_name().map(|(host, port)| (host.to_owned(), port));
-        let retired = known.is_retired();
+        let (lookup, retired) = (known.lookup.clone(), known.is_retired());
         drop(known);
         if retired {
             // Something still goes on there, and a reload may bring it back.
             tokio::time::sleep(LOOKUP_PERIOD).await;
             continue;
         }
-        let Some((host, port)) = name else { return };
-        match lookup_host((host.as_str(), port)).await {
-            Ok(found) => {
-                let mut found: Vec<SocketAddr> = found.collect();
+        let Some(lookup) = lookup else { return };
+        match lookup.addresses().await {
+            Ok(mut found) => {
                 found.sort_unstable();
                 let known = before.replace(found.clone());
                 if let Some(endpoint) = endpoint.upgrade() {
@@ -82,7 +79,7 @@ async fn look_up_regularly(endpoint: Weak<Endpoint>) {
                 }
             }
             // Old addresses that work are better than none.
-            Err(error) => tracing::debug!(host, %error, "cannot look an upstream's name up again"),
+            Err(error) => tracing::debug!(?lookup, %error, "cannot look an upstream's name up again"),
         }
         tokio::time::sleep(LOOKUP_PERIOD).await;
     }

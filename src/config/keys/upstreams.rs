@@ -148,7 +148,7 @@ upstream_tls = { ca = "cert.pem", certificate = "cert.pem", key = "cert.key" }
     notes: "An upstream that its health check finds unhealthy, or that is ejected, takes no requests while another one can. When none can, \
             they are tried all the same: a check may be wrong where a request would have succeeded. The one upstream left is never \
             ejected.\n\n\
-            A name is looked up for each new connection, and every 30 seconds besides: connections to addresses that it no longer \
+            A name is looked up for each new connection, never twice at a time, and every 30 seconds besides: connections to addresses that it no longer \
             stood for in the last two answers are used no more. The machine's resolver tells no TTL, so records may change that \
             much later here than their TTL says. Several addresses of one name take turns.\n\n\
             Interim responses (`103 Early Hints`) of an upstream are not passed on.",

@@ -1,7 +1,8 @@
 //! Time limits and the bound on connections.
 
 use super::*;
-use crate::base::clock::Clock;
+use crate::base::clock::{Clock, Timestamp};
+use crate::proxy::lane::Life;
 
 const KEPT: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
@@ -168,6 +169,54 @@ fn the_cap_holds_over_all_workers_and_an_idle_connection_goes_where_it_is_needed
         read_to(&mut second, "hello").await;
         assert_eq!(upstreams.states(one.clock.now())[0].open, 1);
     });
+}
+
+#[test]
+fn who_has_left_the_queue_does_not_keep_a_connection_from_another_worker() {
+    local(async {
+        let (listener, address) = upstream().await;
+        let upstreams = Upstreams::default();
+        let mut settings = GroupSettings::single(http(address));
+        settings.members[0].max_connections = Some(1);
+        let (mut one, other) =
+            (Front::over(&upstreams, settings.clone()).await, Front::over(&upstreams, settings).await);
+        let (mut first, mut left) = (one.client().await, one.client().await);
+        write(&mut first, KEPT).await;
+        let (mut up, _) = listener.accept().await.unwrap();
+        read_to(&mut up, "\r\n\r\n").await;
+        write(&mut left, KEPT).await;
+        while one.pool.counters().in_use < 2 {
+            tokio::task::yield_now().await;
+        }
+        // Longer than the queue bears; what the first waits for has more time.
+        one.pass_time(Duration::from_secs(6));
+        assert_eq!(one.outcome().await, "upstream_busy");
+        let mut elsewhere = other.client().await;
+        write(&mut elsewhere, KEPT).await;
+        while other.pool.counters().in_use == 0 {
+            tokio::task::yield_now().await;
+        }
+        // Nobody sweeps: the connection ends at once, and its place goes to the other worker.
+        write(&mut up, HELLO).await;
+        read_to(&mut first, "hello").await;
+        answering(listener, HELLO);
+        read_to(&mut elsewhere, "hello").await;
+    });
+}
+
+#[test]
+fn a_connection_to_an_address_that_went_while_it_was_dialled_is_used_once() {
+    let upstreams = Upstreams::default();
+    let _group = upstreams.group(&GroupSettings::single(UpstreamAddress::http("app.test", 80)));
+    let endpoint = &upstreams.endpoints()[0];
+    let addresses = |list: &[&str]| list.iter().map(|a| a.parse().unwrap()).collect();
+    let peer: std::net::SocketAddr = "10.0.0.1:80".parse().unwrap();
+    let before = endpoint.generation.load(std::sync::atomic::Ordering::Acquire);
+    endpoint.moved_to(addresses(&["10.0.0.2:80"]));
+    let (now, until) = (Timestamp::from_secs(1), Timestamp::from_secs(2));
+    assert!(Life::new(endpoint, (Some(peer), before), until, None).is_over(now));
+    endpoint.moved_to(addresses(&["10.0.0.1:80", "10.0.0.2:80"]));
+    assert!(!Life::new(endpoint, (Some(peer), before), until, None).is_over(now));
 }
 
 #[test]

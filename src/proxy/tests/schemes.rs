@@ -180,3 +180,28 @@ fn an_upstream_by_unix_socket_is_reached() {
         assert_eq!(front.pool.counters().opened, 1);
     });
 }
+
+#[test]
+fn a_request_that_waits_for_anothers_connection_is_bounded_by_its_own_time() {
+    local(async {
+        let own = Certified::of("app.test");
+        // It takes connections and never says a word of TLS.
+        let (_silent, address) = upstream().await;
+        let mut settings = https(address, &own, "app.test", None);
+        settings.limits.request_timeout = Some(Duration::from_secs(5));
+        let mut front = Front::of(settings).await;
+        let mut clients = Vec::new();
+        for waiting in 1..=3 {
+            let mut client = front.client().await;
+            client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+            clients.push(client);
+            while front.pool.counters().in_use < waiting {
+                tokio::task::yield_now().await;
+            }
+        }
+        front.pass_time(Duration::from_secs(6));
+        for _ in &clients {
+            assert_eq!(front.outcome().await, "request_timeout");
+        }
+    });
+}
