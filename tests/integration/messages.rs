@@ -1,27 +1,44 @@
 //! One reading of every message (P12), byte for byte on the wire.
 
+use crate::support::PATIENCE;
+use crate::support::frames::{Frames, field};
 use crate::support::gateway::{Setup, TestGateway};
 use crate::support::upstream::TestUpstream;
+use crate::support::ways::{Doors, HOST, Way};
+use crate::support::wire::Wire;
 
 fn open(upstream: &TestUpstream) -> TestGateway {
     Setup::routes(format!("[[routes]]\nupstream = [\"{}\"]\naccess = \"public\"\n", upstream.url())).start()
 }
 
-/// Sends `head` (its host filled in), asserts that it is refused with 400 or by a closed connection, that the connection ends, and that nothing
-/// was forwarded.
-fn refused(gateway: &TestGateway, upstream: &TestUpstream, message: &str) {
-    let mut wire = gateway.wire();
-    wire.send(message.replace("HOST", &gateway.address().to_string()));
-    let status = wire.receive().map(|response| response.status);
-    assert!(matches!(status, Some(400 | 414 | 431 | 501 | 505) | None), "{message:?}: {status:?}");
-    assert!(wire.is_closed_by_peer(), "{message:?} leaves the connection open");
+/// The same with a plain listener and one of TLS.
+fn open_doors(upstream: &TestUpstream) -> Doors {
+    Doors::of(Setup::routes(format!(
+        "[[routes]]\nupstream = [\"{}\"]\naccess = \"public\"\n",
+        upstream.url()
+    )))
+}
+
+/// Sends `message`, with and without TLS, and asserts that it is refused with 400 or by a closed connection, that the connection ends,
+/// and that nothing was forwarded.
+fn refused(doors: &Doors, upstream: &TestUpstream, message: &str) {
+    for way in [Way::Http1, Way::Http1Tls] {
+        let mut wire = Wire::over(doors.stream(way, PATIENCE));
+        wire.send(message.replace("HOST", HOST));
+        let status = wire.receive().map(|response| response.status);
+        assert!(
+            matches!(status, Some(400 | 414 | 431 | 501 | 505) | None),
+            "{way:?} {message:?}: {status:?}"
+        );
+        assert!(wire.is_closed_by_peer(), "{way:?} {message:?} leaves the connection open");
+    }
     upstream.saw_nothing();
 }
 
 #[test]
 fn a_message_with_two_framings_is_refused_and_the_connection_ends() {
     let upstream = TestUpstream::start();
-    let gateway = open(&upstream);
+    let doors = open_doors(&upstream);
     let smuggled = "GET /smuggled HTTP/1.1\r\nHost: HOST\r\n\r\n";
     for framing in [
         "Content-Length: 4\r\nTransfer-Encoding: chunked",
@@ -46,7 +63,7 @@ fn a_message_with_two_framings_is_refused_and_the_connection_ends() {
         "cOnTeNt-LeNgTh: 0\r\nContent-Length: 0",
     ] {
         refused(
-            &gateway,
+            &doors,
             &upstream,
             &format!("POST / HTTP/1.1\r\nHost: HOST\r\n{framing}\r\n\r\n0\r\n\r\n{smuggled}"),
         );
@@ -56,7 +73,7 @@ fn a_message_with_two_framings_is_refused_and_the_connection_ends() {
 #[test]
 fn missing_repeated_empty_and_malformed_hosts_are_refused() {
     let upstream = TestUpstream::start();
-    let gateway = open(&upstream);
+    let doors = open_doors(&upstream);
     for hosts in [
         "",
         "Host: a\r\nHost: a\r\n",
@@ -67,15 +84,15 @@ fn missing_repeated_empty_and_malformed_hosts_are_refused() {
         "Host: a b\r\n",
         "Host: a:x\r\n",
     ] {
-        refused(&gateway, &upstream, &format!("GET / HTTP/1.1\r\n{hosts}\r\n"));
+        refused(&doors, &upstream, &format!("GET / HTTP/1.1\r\n{hosts}\r\n"));
     }
-    refused(&gateway, &upstream, "GET / HTTP/1.0\r\n\r\n");
+    refused(&doors, &upstream, "GET / HTTP/1.0\r\n\r\n");
 }
 
 #[test]
 fn odd_request_targets_are_refused() {
     let upstream = TestUpstream::start();
-    let gateway = open(&upstream);
+    let doors = open_doors(&upstream);
     for line in [
         "GET http://other/x HTTP/1.1",
         "GET a:80 HTTP/1.1",
@@ -89,8 +106,70 @@ fn odd_request_targets_are_refused() {
         "GET /a\x01 HTTP/1.1",
         "GET /a\tb HTTP/1.1",
     ] {
-        refused(&gateway, &upstream, &format!("{line}\r\nHost: HOST\r\n\r\n"));
+        refused(&doors, &upstream, &format!("{line}\r\nHost: HOST\r\n\r\n"));
     }
+}
+
+#[test]
+fn over_http_2_what_frames_or_belongs_to_a_connection_is_refused() {
+    let upstream = TestUpstream::start();
+    let doors = open_doors(&upstream);
+    let request = |fields: &[(&str, &str)], body: &str, trailers: &[(&str, &str)]| {
+        let mut frames = Frames::over(doors.stream(Way::Http2, PATIENCE));
+        let all = |of: &[(&str, &str)]| of.iter().map(|(name, value)| field(name, value)).collect::<Vec<_>>();
+        let pseudo = [(":method", "POST"), (":scheme", "https"), (":path", "/"), (":authority", HOST)];
+        frames.headers(1, &[all(&pseudo), all(fields)].concat(), false);
+        frames.data(1, body.as_bytes(), trailers.is_empty());
+        if !trailers.is_empty() {
+            frames.headers(1, &all(trailers), true);
+        }
+        frames.fates(&[1]).remove(&1).and_then(|fate| fate.status)
+    };
+    for fields in [
+        &[("transfer-encoding", "chunked")][..],
+        &[("transfer-encoding", "identity")],
+        &[("content-length", "4"), ("transfer-encoding", "chunked")],
+        &[("connection", "close")],
+        &[("connection", "content-length")],
+        &[("keep-alive", "5")],
+        &[("proxy-connection", "keep-alive")],
+        &[("upgrade", "h2c")],
+        &[("te", "gzip")],
+        &[("content-length", "3")],
+        &[("content-length", "5")],
+        &[("content-length", "4"), ("content-length", "4")],
+        &[("content-length", "4, 4")],
+        &[("content-length", "+4")],
+        &[("content-length", "04")],
+        &[("content-length", "")],
+        &[("content-length", "9223372036854775808")],
+        &[("Accept", "*/*")],
+        &[("", "x")],
+        &[("x y", "z")],
+        &[("x:y", "z")],
+        &[("x", "y\r\nz: a")],
+        &[("x", "y\nz")],
+        &[("x", "y\0z")],
+        &[("x\r\ny", "z")],
+        &[(":path", "/other")],
+        &[(":authority", "other.test")],
+        &[(":method", "GET")],
+        &[(":x", "y")],
+        &[("x", "y"), (":path", "/")],
+    ] {
+        let status = request(fields, "body", &[]);
+        assert!(matches!(status, Some(400) | None), "{fields:?}: {status:?}");
+    }
+    for trailers in [&[("X", "y")][..], &[("x", "y\r\n\r\n")], &[("connection", "close")]] {
+        let status = request(&[], "body", trailers);
+        assert!(matches!(status, Some(400) | None), "{trailers:?}: {status:?}");
+    }
+    upstream.saw_nothing();
+    // h2 leaves a pseudo-header in a trailer out, which RFC 9113 section 8.1 would have refused.
+    assert_eq!(request(&[], "body", &[(":path", "/other")]), Some(200));
+    assert_eq!(upstream.next().line, "POST / HTTP/1.1");
+    assert_eq!(request(&[("content-length", "4"), ("te", "trailers")], "body", &[("x", "y")]), Some(200));
+    assert_eq!(upstream.next().body, b"body");
 }
 
 #[test]

@@ -31,7 +31,7 @@ fn half_open(upstream: &TestUpstream) -> Setup {
 }
 
 /// How long a gateway that waits for the rest of a message is listened to.
-const LISTEN: Duration = Duration::from_millis(150);
+const LISTEN: Duration = Duration::from_millis(100);
 /// Clients at a time. They share the gateway's connections to the upstream, so that one's request can hurt another's.
 const CLIENTS: usize = 24;
 /// By chance, beside those of the table.

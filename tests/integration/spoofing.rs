@@ -72,7 +72,7 @@ impl Upstreams {
             well: TestUpstream::echoing_targets(),
             breaks_later: TestUpstream::with(move |request, stream| {
                 // Every other one is broken off, whatever connection it comes on.
-                let answers = asked.fetch_add(1, Ordering::SeqCst) % 2 == 0;
+                let answers = asked.fetch_add(1, Ordering::SeqCst).is_multiple_of(2);
                 if answers { stream.write_all(echo(request).as_bytes()).map(|()| true) } else { Ok(false) }
             }),
             breaks: TestUpstream::with(|_, _| Ok(false)),
@@ -191,10 +191,12 @@ fn forged(way: Way, method: &str, target: &str, names: &[String], cookie: Option
     ask
 }
 
+/// Method, target, session, whether there is a body, and the statuses that may be the answer's.
+type Kind<'a> = (&'a str, &'a str, Option<&'a str>, bool, &'a [u16]);
+
 fn ask_everything(doors: &Doors, way: Way, cookie: &str, names: &[String]) {
     let ada = Some(cookie);
-    // (method, target, session, body, statuses)
-    let kinds: &[(&str, &str, Option<&str>, bool, &[u16])] = &[
+    let kinds: &[Kind<'_>] = &[
         ("GET", "/open/nobody", None, false, &[200]),
         ("HEAD", "/open/nobody", None, false, &[200]),
         ("OPTIONS", "/open/nobody", None, false, &[200]),
@@ -313,6 +315,31 @@ fn no_spelling_of_an_identity_that_a_client_sends_reaches_an_upstream_on_any_kin
             .all(|method| messages.iter().any(|message| message.method == *method))
     );
     assert!(!messages.iter().any(|message| message.target == "/prot/nobody"));
+}
+
+#[test]
+fn a_trusted_proxy_has_no_word_on_who_somebody_is_or_what_is_asked_for() {
+    let upstream = TestUpstream::echoing_targets();
+    let route = |lines: &str| format!("[[routes]]\nupstream = [\"{}\"]\n{lines}\n", upstream.url());
+    let own = "path = \"/own\"\nheaders = { user = \"X-My-User\", groups = \"X-My-Groups\" }";
+    let setup = Setup::routes(route("allow_odd_header_names = true") + &route(own));
+    let doors = Doors::of(setup.server("trusted_proxies = [\"127.0.0.0/8\"]\n"));
+    let cookie = doors.signed_in("ada");
+    let targets = ["x-original-url", "x-rewrite-url", "x-forwarded-uri", "x-forwarded-method"];
+    let known: Vec<String> = IDENTITY.iter().chain(&targets).map(|name| folded(name)).collect();
+    for names in forgeries() {
+        let names: Vec<String> = names.into_iter().filter(|name| known.contains(&folded(name))).collect();
+        let ask = forged(Way::Http1, "GET", "/ada", &names, Some(&cookie));
+        assert_eq!(doors.status(Way::Http1, &ask), Some(200));
+    }
+    drop(doors);
+    for tape in upstream.into_tapes() {
+        let text = String::from_utf8_lossy(&tape).to_lowercase();
+        assert!(!text.contains(FORGED), "{text}");
+        for message in strict::messages(&tape).unwrap() {
+            assert_eq!(message.header("remote-user"), Some("ada"));
+        }
+    }
 }
 
 #[test]

@@ -145,7 +145,7 @@ pub fn table() -> Vec<Vec<u8>> {
             ] {
                 let [one, other] = both_ways(all.len(), &framing);
                 // With the value of a length, what counts is which of the two is believed.
-                all.push(if all.len() % 2 == 0 { one } else { other });
+                all.push(if all.len().is_multiple_of(2) { one } else { other });
             }
         }
     }

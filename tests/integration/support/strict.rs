@@ -1,15 +1,17 @@
 //! A reading of HTTP/1.1 requests that takes only what everybody reads alike (RFC 9112 without any of its leniency), for the bytes
 //! that an upstream was sent.
 
+/// Names as they stood, and values.
+pub type Fields = Vec<(String, Vec<u8>)>;
+
 /// A request, and whether all of it came: one that was broken off has its head and what came of its body.
 #[derive(Clone, Debug)]
 pub struct Message {
     pub method: String,
     pub target: String,
-    /// Names as they stood.
-    pub fields: Vec<(String, Vec<u8>)>,
+    pub fields: Fields,
     pub body: Vec<u8>,
-    pub trailers: Vec<(String, Vec<u8>)>,
+    pub trailers: Fields,
     pub whole: bool,
 }
 
@@ -189,7 +191,7 @@ fn chunks(reader: &mut Reader<'_>, message: &mut Message) -> Result<bool, String
 }
 
 /// Fields up to the empty line; `None` when the bytes end before.
-fn fields(reader: &mut Reader<'_>) -> Result<Option<Vec<(String, Vec<u8>)>>, String> {
+fn fields(reader: &mut Reader<'_>) -> Result<Option<Fields>, String> {
     let mut fields = Vec::new();
     loop {
         let Ok(line) = reader.line()? else { return Ok(None) };

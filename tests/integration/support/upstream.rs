@@ -215,23 +215,30 @@ fn serve_all(
                 // An end without the last chunk is an aborted request: it was never received.
                 let Some(size) = self::line(reader)? else { return Ok(Ended::ByThem) };
                 let size = usize::from_str_radix(size.trim(), 16).unwrap_or(0);
-                let start = request.body.len();
-                request.body.resize(start + size, 0);
-                reader.read_exact(&mut request.body[start..])?;
+                if !body(reader, size as u64, &mut request.body)? {
+                    return Ok(Ended::ByThem);
+                }
                 self::line(reader)?;
                 if size == 0 {
                     break;
                 }
             }
-        } else if let Some(length) = request.header("content-length").map(|l| l.parse::<usize>().unwrap()) {
-            request.body.resize(length, 0);
-            reader.read_exact(&mut request.body)?;
+        } else if let Some(length) = request.header("content-length").map(|l| l.parse::<u64>().unwrap()) {
+            let whole = body(reader, length, &mut request.body)?;
+            if !whole {
+                return Ok(Ended::ByThem);
+            }
         }
         let _ = sender.send(request.clone());
         if when == When::Whole && !answer(&request, writer)? {
             return Ok(Ended::Closing);
         }
     }
+}
+
+/// Reads so many bytes, as they come: whoever says a length need not have them. False when they ended before.
+fn body(reader: &mut impl BufRead, length: u64, body: &mut Vec<u8>) -> std::io::Result<bool> {
+    Ok(reader.by_ref().take(length).read_to_end(body)? as u64 == length)
 }
 
 fn line(reader: &mut impl BufRead) -> std::io::Result<Option<String>> {
