@@ -152,6 +152,8 @@ struct Sight {
     since: Timestamp,
     /// What the connection had taken by then.
     taken: u64,
+    /// The most streams that there were since.
+    streams: u32,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -215,13 +217,12 @@ impl Stream {
         }
         let steps = (inbound.steps(), outbound.steps());
         let sight = match self.seen.get() {
-            Some(sight) if sight.steps == steps => sight,
-            _ => {
-                let sight = Sight { steps, since: now, taken: connection.taken };
-                self.seen.set(Some(sight));
-                sight
+            Some(sight) if sight.steps == steps => {
+                Sight { streams: sight.streams.max(connection.streams), ..sight }
             }
+            _ => Sight { steps, since: now, taken: connection.taken, streams: connection.streams },
         };
+        self.seen.set(Some(sight));
         let stood = now.since(sight.since);
         let is_tunnel = matches!(self.kind.get(), Kind::Tunnel | Kind::HalfClosed);
         let limit = match self.kind.get() {
@@ -231,11 +232,11 @@ impl Stream {
             Kind::HalfClosed => limits.tunnel.or(Some(HALF_CLOSED)),
         };
         let Some(limit) = limit.filter(|limit| stood > *limit) else { return false };
-        if is_tunnel || stood > limit.saturating_mul(connection.streams) {
+        if is_tunnel || stood > limit.saturating_mul(sight.streams) {
             return true;
         }
         let others_took = connection.taken.saturating_sub(sight.taken);
-        let had_its_turn = others_took >= TURN * u64::from(connection.streams);
+        let had_its_turn = others_took >= TURN * u64::from(sight.streams);
         (outbound.stands() && (connection.took_nothing > limit || had_its_turn))
             || (owes && connection.sent_nothing > limit)
     }

@@ -6,16 +6,17 @@ use super::*;
 
 fn server() -> Running {
     let mut settings = settings(1);
+    settings.limits.idle = Duration::from_secs(5);
     h2c(&mut settings);
     Running::with(&settings, None)
 }
 
 impl Running {
-    /// Returns when a sweep has judged all connections by a time that is over a minute later.
-    fn pass_a_minute(&self) {
+    /// Returns when a sweep has judged all connections by a time that is so much later.
+    fn pass(&self, seconds: u64) {
         let mut idle = self.client();
         idle.get("/");
-        self.clock.advance(Duration::from_secs(61));
+        self.clock.advance(Duration::from_secs(seconds));
         idle.rest();
     }
 }
@@ -36,14 +37,17 @@ fn an_upload_that_finds_no_room_because_others_are_not_read_is_not_cut() {
         server.wait_until_held();
     }
     let mut upload = client.open(post("/echo"), false);
-    upload.send("first ", false);
     for _ in 0..4 {
-        server.pass_a_minute();
+        server.pass(61);
     }
     server.signals.released.add_permits(4);
-    drop(unread);
-    upload.send("last", true);
-    assert_eq!(upload.answer().text(), "first last");
+    for unread in unread {
+        assert_eq!(unread.answer().text(), "held");
+    }
+    // It has its time from here on.
+    server.pass(50);
+    upload.send("there is room", true);
+    assert_eq!(upload.answer().text(), "there is room");
 }
 
 #[test]
@@ -54,7 +58,7 @@ fn a_stream_of_messages_both_ways_may_rest_once_its_answer_has_begun() {
     let mut down = response.into_body();
     for message in ["one", "two"] {
         for _ in 0..5 {
-            server.pass_a_minute();
+            server.pass(61);
         }
         up.send_data(message.into(), message == "two").unwrap();
         assert_eq!(piece(&mut down).unwrap().unwrap(), message);
