@@ -40,6 +40,7 @@ use crate::observe::metrics::{RequestCounts, Source};
 use crate::proxy::{self, UpstreamNumbers, UpstreamPool, Upstreams};
 use crate::server::tls::TlsError;
 use crate::server::{self, BindError, ListenAddress, Workers};
+use crate::session::store::SessionStore;
 use crate::session::{self, OpenError, OpenReport, SessionManager};
 
 /// How often workers hand their access log lines over.
@@ -152,6 +153,28 @@ impl Running {
 /// # Errors
 /// See [`AppError`].
 pub fn start(config: &Config, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> Result<Running, AppError> {
+    start_with(config, clock, random, None)
+}
+
+/// The same over a session store of the caller's own, whatever store the configuration names.
+///
+/// # Errors
+/// See [`AppError`].
+pub fn start_over(
+    config: &Config,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
+    store: Box<dyn SessionStore>,
+) -> Result<Running, AppError> {
+    start_with(config, clock, random, Some(store))
+}
+
+fn start_with(
+    config: &Config,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
+    store: Option<Box<dyn SessionStore>>,
+) -> Result<Running, AppError> {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(AppError::Control)?;
     let hangups = reload::hangups(config, &runtime);
@@ -171,7 +194,11 @@ pub fn start(config: &Config, clock: Arc<dyn Clock>, random: Arc<dyn Random>) ->
     let (sessions, report) = {
         let (directory, clock_for_login) = (login.clone(), clock.clone());
         let subject_of = move |user: &str| directory.subject_of(user, clock_for_login.now());
-        SessionManager::open_audited(&config.session, clock.clone(), random.clone(), subject_of, audit)?
+        let (settings, clock, random) = (&config.session, clock.clone(), random.clone());
+        match store {
+            None => SessionManager::open_audited(settings, clock, random, subject_of, audit)?,
+            Some(store) => SessionManager::open_over(settings, clock, random, subject_of, audit, store)?,
+        }
     };
     say_what_was_found(&report);
     // After the store: its lock says that no other gateway uses this folder.

@@ -2,4 +2,5 @@
 
 pub mod clock;
 pub mod identity;
+pub mod recurring;
 pub mod secret;

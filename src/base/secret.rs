@@ -59,13 +59,20 @@ pub trait Random: Send + Sync + 'static {
 #[error("the operating system's random generator failed: {0}")]
 pub struct RandomError(String);
 
+impl RandomError {
+    /// A failure that `cause` explains.
+    pub fn new(cause: &str) -> Self {
+        Self(cause.to_owned())
+    }
+}
+
 /// The operating system's generator.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemRandom;
 
 impl Random for SystemRandom {
     fn fill(&self, bytes: &mut [u8]) -> Result<(), RandomError> {
-        getrandom::fill(bytes).map_err(|e| RandomError(e.to_string()))
+        getrandom::fill(bytes).map_err(|e| RandomError::new(&e.to_string()))
     }
 }
 

@@ -14,6 +14,7 @@ use std::time::Duration;
 use tokio::time::MissedTickBehavior;
 
 use crate::base::clock::{Clock, Timestamp};
+use crate::base::recurring::one_turn;
 use crate::session::LiveSession;
 
 /// How often open exchanges are looked at; the longest that one outlives its session.
@@ -170,7 +171,7 @@ async fn tick_regularly(streams: Weak<OpenStreams>, clock: Arc<dyn Clock>) {
         ticks.tick().await;
         match streams.upgrade() {
             Some(streams) if streams.is_empty() => {}
-            Some(streams) => streams.sweep(clock.now()),
+            Some(streams) => one_turn(|| streams.sweep(clock.now())),
             None => return,
         }
     }

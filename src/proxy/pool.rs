@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::task::AbortHandle;
 
 use crate::base::clock::{Clock, Timestamp};
+use crate::base::recurring::one_turn;
 use crate::proxy::endpoint::Endpoint;
 use crate::proxy::lane::{Connection, Lane, Stream};
 use crate::proxy::waiting::Waiting;
@@ -191,7 +192,7 @@ async fn sweep_regularly(pool: Weak<UpstreamPool>) {
     loop {
         ticks.tick().await;
         match pool.upgrade() {
-            Some(pool) => pool.sweep(),
+            Some(pool) => one_turn(|| pool.sweep()),
             None => return,
         }
     }

@@ -63,6 +63,7 @@ enum TinyBody {
     Pieces(usize),
     /// What the client sends.
     Mirror(InboundBody),
+    Panicking,
     /// One piece, and then a failure.
     Broken(bool),
     Tunnel(Option<Tunnel>),
@@ -88,6 +89,7 @@ impl Body for TinyBody {
                 Ok(Frame::data(Bytes::from_static(&PIECE)))
             }),
             Self::Mirror(body) => return Pin::new(body).poll_frame(cx).map_err(std::io::Error::other),
+            Self::Panicking => panic!("in the body"),
             Self::Broken(begun) if *begun => Some(Err(std::io::Error::other("broken"))),
             Self::Broken(begun) => {
                 *begun = true;
@@ -172,6 +174,7 @@ impl Service for Tiny {
                     tokio::task::spawn_blocking(work).await.unwrap();
                     text("done")
                 }
+                "/panicking-body" => Response::new(TinyBody::Panicking),
                 "/broken" => Response::new(TinyBody::Broken(false)),
                 _ => text("hello"),
             }
@@ -375,6 +378,19 @@ fn a_panic_is_500_closes_its_connection_and_leaves_the_others() {
         client.rest();
         assert!(other.get("/").contains("hello"));
     }
+}
+
+#[test]
+fn a_panic_in_a_body_breaks_its_connection_off_and_leaves_the_others() {
+    let server = Running::one();
+    let mut other = server.client();
+    other.get("/");
+    let mut client = server.client();
+    client.send("GET /panicking-body HTTP/1.1\r\nHost: a\r\n\r\n");
+    let (received, _) = client.rest();
+    assert!(!received.contains("0\r\n\r\n"), "no regular end: {received:?}");
+    assert!(other.get("/").contains("hello"));
+    assert!(server.client().get("/").contains("hello"));
 }
 
 #[test]

@@ -15,6 +15,7 @@ use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{Notify, oneshot, watch};
 
 use crate::base::clock::{Clock, SystemClock, Timestamp};
+use crate::base::recurring::one_turn;
 use crate::server::accept::accept_all;
 use crate::server::caps::Count;
 use crate::server::client_stream::ClientStream;
@@ -250,16 +251,20 @@ impl<S: Service> Worker<S> {
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            self.now.set(self.pace.clock.now());
-            if let refused @ 1.. = self.refused.take() {
-                tracing::warn!(
-                    refused,
-                    "connections beyond server.max_connections or max_connections_per_source were closed"
-                );
-            }
-            for activity in self.connections.borrow().values() {
-                activity.tell(activity.judge(&self.limits));
-            }
+            one_turn(|| self.sweep());
+        }
+    }
+
+    fn sweep(&self) {
+        self.now.set(self.pace.clock.now());
+        if let refused @ 1.. = self.refused.take() {
+            tracing::warn!(
+                refused,
+                "connections beyond server.max_connections or max_connections_per_source were closed"
+            );
+        }
+        for activity in self.connections.borrow().values() {
+            activity.tell(activity.judge(&self.limits));
         }
     }
 

@@ -17,6 +17,7 @@ use crate::session::lifetime::Limits;
 use crate::session::manager::SessionManager;
 use crate::session::record::Record;
 use crate::session::shared::Shared;
+use crate::session::store::contained::Contained;
 use crate::session::store::{
     Change, Distrust, MemoryStore, RedisAddress, RedisError, RedisStore, SessionStore, SledError, SledStore,
     StoreError,
@@ -142,6 +143,21 @@ impl SessionManager {
         Ok((Arc::new(Self::new(shared, cookies, queue, clock, random)), report))
     }
 
+    /// The same over a store of the caller's own, whatever store the settings name.
+    ///
+    /// # Errors
+    /// As [`SessionManager::open`].
+    pub fn open_over(
+        settings: &Settings,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+        subject_of: impl Fn(&str) -> Option<Subject> + Send + Sync + 'static,
+        audit: Option<Arc<AuditLog>>,
+        store: Box<dyn SessionStore>,
+    ) -> Result<(Arc<Self>, OpenReport), OpenError> {
+        Self::assemble(settings, clock, random, &subject_of, audit, || Ok(store))
+    }
+
     /// The same over any store, without an audit log; `make` is called once the settings are known to be good.
     #[cfg(test)]
     pub(crate) fn open_with(
@@ -163,7 +179,7 @@ impl SessionManager {
         make: impl FnOnce() -> Result<Box<dyn SessionStore>, OpenError>,
     ) -> Result<(Arc<Self>, OpenReport), OpenError> {
         let (keys, _) = checked(settings)?;
-        let mut store = make()?;
+        let mut store = Box::new(Contained::new(make()?));
         let trail = trail(settings, audit, &clock);
         let shared = Arc::new(Shared::new(settings, store.not_before(), trail));
         let report = load(&mut *store, &shared, clock.now(), subject_of)?;

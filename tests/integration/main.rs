@@ -18,6 +18,7 @@ mod bad_cookies;
 mod bodies;
 mod client_certificates;
 mod cookie_lifetime;
+mod faults;
 mod forwarding;
 mod hostile_answers;
 mod hosts;

@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use crate::support::PATIENCE;
 use crate::support::browser::TestBrowser;
+use crate::support::faults::{Chance, Faults, Store, Time};
 use crate::support::gateway::{Setup, TestGateway};
+use crate::support::redis::until;
 use crate::support::upstream::TestUpstream;
 use crate::support::wire::Wire;
 
@@ -80,6 +82,21 @@ fn is_cut(mut wire: Wire, upstream: &EventUpstream) {
 fn still_streams(wire: &mut Wire, upstream: &EventUpstream) {
     upstream.tell_more();
     assert_eq!(wire.receive_chunk().unwrap(), b"more\n");
+}
+
+#[test]
+fn a_panic_while_sessions_are_looked_at_keeps_no_later_look_from_ending_a_stream() {
+    let (upstream, faults) = (EventUpstream::start(), Faults::default());
+    let gateway = Setup { faults: Some(faults.clone()), ..Setup::protecting(&upstream.upstream) }.start();
+    let mut browser = gateway.browser();
+    browser.log_in("ada");
+    let wire = open_stream(&gateway, &browser, "/");
+    faults.set(Store::Well, Time::Panics, Chance::Well);
+    // More than there are tasks that look: each has panicked and gone on.
+    until("every sweep has panicked", || faults.panics() >= 12);
+    faults.set(Store::Well, Time::Well, Chance::Well);
+    assert_eq!(browser.log_out().status, 303);
+    is_cut(wire, &upstream);
 }
 
 #[test]

@@ -111,6 +111,18 @@ fn a_panic_is_500_and_ends_its_stream_alone() {
 }
 
 #[test]
+fn a_panic_in_a_body_ends_its_stream_alone() {
+    let server = server();
+    let mut client = server.http2();
+    let held = client.open(get("/hold"), true);
+    server.wait_until_held();
+    let head = client.open(get("/panicking-body"), true).head();
+    assert!(head.and_then(|head| rest(&mut head.into_body())).is_err());
+    server.signals.released.add_permits(1);
+    assert_eq!(held.answer().text(), "held");
+}
+
+#[test]
 fn a_body_that_breaks_off_is_a_reset() {
     let server = server();
     let mut client = server.http2();

@@ -3,6 +3,7 @@
 //! A store belongs to the writer thread and is never seen by a request. It keeps records by id and nothing else: the views by
 //! user and by expiry live in the table and are rebuilt at start, so no crash can leave an index without its record (S6).
 
+pub(in crate::session) mod contained;
 pub(in crate::session) mod folder;
 pub(in crate::session) mod ledger;
 mod marker;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use argon2::password_hash::PasswordHasher;
 use argon2::{Algorithm, Argon2, Params, Version};
-use fluidgate::app::{self, Ended, Running};
+use fluidgate::app::{self, AppError, Ended, Running};
 use fluidgate::base::clock::{ManualClock, Timestamp};
 use fluidgate::base::secret::SystemRandom;
 use fluidgate::config;
@@ -17,6 +17,7 @@ use fluidgate::server::ListenAddress;
 use tempfile::TempDir;
 
 use super::browser::TestBrowser;
+use super::faults::Faults;
 use super::tls::Authority;
 use super::upstream::TestUpstream;
 use super::wire::Wire;
@@ -45,6 +46,8 @@ pub struct Setup {
     pub secrets: String,
     pub folder: Arc<TempDir>,
     pub clock: ManualClock,
+    /// What goes wrong below the gateway: the store, the clock and the randomness are then of these.
+    pub faults: Option<Faults>,
 }
 
 impl Setup {
@@ -60,6 +63,7 @@ impl Setup {
             secrets: r#"["file:secret.key"]"#.into(),
             folder: Arc::new(tempfile::tempdir().unwrap()),
             clock: ManualClock::new(Timestamp::from_secs(1_800_000_000)),
+            faults: None,
         }
     }
 
@@ -102,6 +106,10 @@ impl Setup {
     }
 
     pub fn start(self) -> TestGateway {
+        self.try_start().unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    pub fn try_start(self) -> Result<TestGateway, AppError> {
         let folder = self.folder.path();
         private_file(&folder.join("secret.key"), "q80wZ7mJx2V3kQpYt5nRb8cLd1fGh4jKs6uXwEaTyI0");
         private_file(&folder.join("users.toml"), &USERS);
@@ -114,9 +122,14 @@ impl Setup {
         let file = folder.join("gateway.toml");
         fs::write(&file, text).unwrap();
         let loaded = config::load(&file).unwrap_or_else(|error| panic!("{error}"));
-        let running = app::start(&loaded.config, Arc::new(self.clock.clone()), Arc::new(SystemRandom))
-            .unwrap_or_else(|error| panic!("{error}"));
-        TestGateway { running: Some(running), clock: self.clock, folder: self.folder }
+        let running = match &self.faults {
+            None => app::start(&loaded.config, Arc::new(self.clock.clone()), Arc::new(SystemRandom))?,
+            Some(faults) => {
+                let (clock, random) = (faults.clock(self.clock.clone()), faults.random());
+                app::start_over(&loaded.config, Arc::new(clock), Arc::new(random), Box::new(faults.store()))?
+            }
+        };
+        Ok(TestGateway { running: Some(running), clock: self.clock, folder: self.folder })
     }
 }
 

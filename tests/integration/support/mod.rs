@@ -2,6 +2,7 @@
 
 pub mod browser;
 pub mod dice;
+pub mod faults;
 pub mod frames;
 pub mod gateway;
 pub mod h2;

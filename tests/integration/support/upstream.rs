@@ -139,6 +139,11 @@ impl TestUpstream {
         self.received.lock().unwrap().recv_timeout(PATIENCE).expect("the upstream received nothing")
     }
 
+    /// What was received and not looked at yet.
+    pub fn so_far(&self) -> Vec<Received> {
+        self.received.lock().unwrap().try_iter().collect()
+    }
+
     /// Asserts that nothing was received so far.
     pub fn saw_nothing(&self) {
         if let Ok(request) = self.received.lock().unwrap().try_recv() {
