@@ -17,6 +17,8 @@ pub mod app;
 pub mod base;
 pub mod cli;
 pub mod config;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod gateway;
 pub mod login;
 pub mod observe;

@@ -20,6 +20,8 @@ const LAYERS: &[(&str, u8)] = &[
     ("config", 4),
     ("app", 5),
     ("cli", 6),
+    // In tests and fuzz targets only.
+    ("fuzz", 7),
 ];
 
 fn layer(module: &str) -> u8 {

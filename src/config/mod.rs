@@ -19,6 +19,8 @@ mod access;
 mod address;
 mod answers;
 mod cookie;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod header_rules;
 mod headers;
 mod keys;

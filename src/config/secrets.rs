@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 
 use super::reader::{Field, Section};
 use crate::base::secret::Secret;
+use crate::session::keys::KeyRing;
 
 const LEAST: usize = 32;
 const LARGEST_FILE: u64 = 64 * 1024;
@@ -82,9 +83,9 @@ fn one(entry: &Field<'_>, base: &Path) -> Option<Secret> {
 }
 
 /// Why a secret is refused, in words that do not contain it.
-struct Refusal {
-    what: String,
-    mend: String,
+pub(super) struct Refusal {
+    pub(super) what: String,
+    pub(super) mend: String,
 }
 
 fn refusal(what: impl Into<String>, mend: impl Into<String>) -> Refusal {
@@ -125,7 +126,7 @@ fn from_env(name: &str) -> Result<Zeroizing<Vec<u8>>, Refusal> {
 }
 
 /// The secret in `bytes`: base64url text (RFC 4648 section 5, no padding) as `fluidgate secret` prints it, else the bytes as they are.
-fn judged(bytes: &[u8]) -> Result<Secret, Refusal> {
+pub(super) fn judged(bytes: &[u8]) -> Result<Secret, Refusal> {
     const MEND: &str = "use what `fluidgate secret` prints";
     let text = std::str::from_utf8(bytes).ok().map(str::trim);
     if let Some(text) = text {
@@ -150,6 +151,10 @@ fn judged(bytes: &[u8]) -> Result<Secret, Refusal> {
     let different = secret.expose().iter().collect::<std::collections::BTreeSet<_>>().len();
     if different < 8 {
         return Err(refusal("this secret is not random", MEND));
+    }
+    // What the session would refuse at the start is refused here, where it can be said in which line it stands.
+    if KeyRing::new(std::slice::from_ref(&secret)).is_err() {
+        return Err(refusal("this secret is a sample that everyone knows", MEND));
     }
     Ok(secret)
 }

@@ -61,7 +61,7 @@ impl Form {
         Self::parse(&bytes.to_bytes())
     }
 
-    fn parse(bytes: &[u8]) -> Result<Self, FormError> {
+    pub(super) fn parse(bytes: &[u8]) -> Result<Self, FormError> {
         let mut fields: Vec<(String, String)> = Vec::new();
         for (name, value) in form_urlencoded::parse(bytes) {
             if fields.iter().any(|(known, _)| *known == name) {

@@ -8,6 +8,8 @@ pub mod connection;
 pub mod endpoints;
 pub mod form;
 pub mod form_token;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod header_rules;
 pub mod identity_headers;
 pub mod login;

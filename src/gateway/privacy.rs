@@ -52,7 +52,7 @@ fn withhold_forged_cookies(sessions: &SessionManager, headers: &mut HeaderMap, i
 }
 
 /// Adds `private` unless the upstream is as strict already; takes back what would make it shared.
-fn make_private(headers: &mut HeaderMap) {
+pub(super) fn make_private(headers: &mut HeaderMap) {
     let mut fields = headers.get_all(CACHE_CONTROL).iter();
     let (Some(first), None) = (fields.next(), fields.next()) else {
         let several = headers.contains_key(CACHE_CONTROL);
@@ -77,8 +77,10 @@ fn directives(text: &str) -> impl Iterator<Item = &str> {
     text.split(',').map(str::trim).filter(|directive| !directive.is_empty())
 }
 
+/// A word between quotes is no directive, so a field with quotes is not judged but begun anew.
 fn is_strict(text: &str) -> bool {
-    directives(text).any(|d| d.eq_ignore_ascii_case("private") || d.eq_ignore_ascii_case("no-store"))
+    !text.contains('"')
+        && directives(text).any(|d| d.eq_ignore_ascii_case("private") || d.eq_ignore_ascii_case("no-store"))
         && !directives(text).any(is_shared)
 }
 
@@ -90,7 +92,7 @@ fn is_shared(directive: &str) -> bool {
 fn private(text: &str) -> HeaderValue {
     let mut kept: Vec<&str> =
         directives(text).filter(|d| !is_shared(d) && !d.eq_ignore_ascii_case("private")).collect();
-    if !kept.iter().any(|d| d.eq_ignore_ascii_case("no-store")) {
+    if text.contains('"') || !kept.iter().any(|d| d.eq_ignore_ascii_case("no-store")) {
         kept.insert(0, "private");
     }
     HeaderValue::from_str(&kept.join(", ")).unwrap_or_else(|_| HeaderValue::from_static("private"))
@@ -140,5 +142,12 @@ mod tests {
         assert_eq!(made_private(&["private, max-age=9"]), "private, max-age=9");
         assert_eq!(made_private(&["public", "max-age=5"]), "private, max-age=5");
         assert_eq!(made_private(&["private, s-maxage=9"]), "private");
+        assert_eq!(made_private(&["private, no-cache=\"Set-Cookie\""]), "private, no-cache=\"Set-Cookie\"");
+    }
+
+    #[test]
+    fn a_word_between_quotes_is_no_directive() {
+        assert_eq!(made_private(&["x=\", private, \", max-age=9"]), "private, x=\", \", max-age=9");
+        assert_eq!(made_private(&["x=\", no-store, \""]), "private, x=\", no-store, \"");
     }
 }

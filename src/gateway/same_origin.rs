@@ -58,7 +58,12 @@ pub fn page_origin<'a>(headers: &'a HeaderMap, host: &Host<'_>) -> PageOrigin<'a
     let Some((scheme, authority)) = origin.to_str().ok().and_then(|text| text.split_once("://")) else {
         return PageOrigin::Other(origin.as_bytes());
     };
-    let default = if scheme == "https" { 443 } else { 80 };
+    // Any other scheme is no page of a website: an extension's or an app's may name whatever host it likes.
+    let default = match scheme {
+        "https" => 443,
+        "http" => 80,
+        _ => return PageOrigin::Other(origin.as_bytes()),
+    };
     match Host::parse(authority) {
         Ok(named) if named.same_place(host, default) => PageOrigin::Same,
         _ => PageOrigin::Other(origin.as_bytes()),
@@ -97,6 +102,9 @@ mod tests {
             "http://app.test.evil:8080",
             "app.test:8080",
             "http://x@app.test:8080",
+            "app://app.test:8080",
+            "x http://app.test:8080",
+            "://app.test:8080",
         ] {
             assert_eq!(judged(&[("origin", origin)]), FormOrigin::Other, "{origin}");
         }

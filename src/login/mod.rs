@@ -4,6 +4,8 @@
 //! cost one hash each and get the same answer (X14).
 
 pub mod directory;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod metrics;
 pub mod names;
 pub mod password;

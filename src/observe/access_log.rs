@@ -14,6 +14,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, channel, sync_channel};
 use std::time::Duration;
 
+use serde::Serialize;
+use serde_json::Serializer;
+use serde_json::ser::Formatter;
+
 use crate::base::clock::Timestamp;
 
 /// The access log.
@@ -199,7 +203,7 @@ impl Drop for WorkerLog {
 
 impl Line<'_> {
     // Writing to a Vec cannot fail, so the results are let go.
-    fn write_json(&self, out: &mut Vec<u8>) {
+    pub(super) fn write_json(&self, out: &mut Vec<u8>) {
         let _ = write!(out, r#"{{"ts":"{}","kind":"access","request_id":"{}""#, self.at, self.request_id);
         if let Some(client) = self.client {
             let _ = write!(out, r#","client_ip":"{client}""#);
@@ -231,7 +235,7 @@ impl Line<'_> {
         out.extend_from_slice(b"}\n");
     }
 
-    fn write_text(&self, out: &mut Vec<u8>) {
+    pub(super) fn write_text(&self, out: &mut Vec<u8>) {
         match self.client {
             Some(client) => drop(write!(out, "{client} - ")),
             None => out.extend_from_slice(b"- - "),
@@ -254,7 +258,28 @@ pub(super) fn json_field(out: &mut Vec<u8>, name: &str, value: &str) {
     let _ = write!(out, r#","{name}":"#);
     // The longest prefix of a field that a client controls: a line stays a line, whatever is sent.
     let end = (0..=1024.min(value.len())).rev().find(|at| value.is_char_boundary(*at)).unwrap_or(0);
-    let _ = serde_json::to_writer(&mut *out, value.get(..end).unwrap_or_default());
+    let cut = value.get(..end).unwrap_or_default();
+    let _ = cut.serialize(&mut Serializer::with_formatter(&mut *out, Visible));
+}
+
+/// JSON lets DEL, the second block of control characters and two line separators stand as they are. A terminal obeys some of
+/// them, and some readers of lines end one there.
+struct Visible;
+
+impl Formatter for Visible {
+    fn write_string_fragment<W: ?Sized + Write>(&mut self, out: &mut W, fragment: &str) -> io::Result<()> {
+        if fragment.bytes().all(|byte| byte < 0x7f) {
+            return out.write_all(fragment.as_bytes());
+        }
+        let unseen = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
+        let mut rest = fragment;
+        while let Some((at, c)) = rest.char_indices().find(|(_, c)| unseen(*c)) {
+            let (before, after) = rest.split_at(at);
+            write!(out, "{before}\\u{:04x}", u32::from(c))?;
+            rest = after.get(c.len_utf8()..).unwrap_or_default();
+        }
+        out.write_all(rest.as_bytes())
+    }
 }
 
 /// Control bytes, quotes and backslashes as `\xHH`, so that no input can end or forge a line.
@@ -325,6 +350,19 @@ mod tests {
         let mut out = Vec::new();
         line.write_text(&mut out);
         assert_eq!(out.iter().filter(|b| **b < 0x20).count(), 1);
+    }
+
+    #[test]
+    fn no_character_that_a_terminal_obeys_is_written_as_it_is() {
+        let agent = "\u{7f}x\u{9b}31m\u{85}é\u{2028}\u{2029}";
+        let line = json(&Line { user_agent: Some(agent), ..LINE });
+        assert!(
+            !line.trim_end().contains(|c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')),
+            "{line:?}"
+        );
+        assert!(line.contains("\\u007fx\\u009b31m\\u0085é\\u2028\\u2029"), "{line}");
+        let value: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(value["user_agent"], agent);
     }
 
     #[test]

@@ -80,7 +80,7 @@ impl Event {
     }
 
     // Writing to a Vec cannot fail, so the results are let go.
-    fn write_json(&self, out: &mut Vec<u8>) {
+    pub(super) fn write_json(&self, out: &mut Vec<u8>) {
         let _ = write!(out, r#"{{"ts":"{}","kind":"audit""#, self.at);
         json_field(out, "event", self.name);
         if let Some(reason) = self.reason {

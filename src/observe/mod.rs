@@ -3,4 +3,6 @@
 pub mod access_log;
 pub mod audit;
 pub mod diagnostics;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod metrics;

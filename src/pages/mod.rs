@@ -6,6 +6,8 @@
 
 mod assets;
 mod browser;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod view;
 mod when;
 

@@ -32,6 +32,8 @@ mod client_stream;
 mod contain;
 mod drain;
 mod establish;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod handed_over;
 mod http1;
 mod http2;

@@ -161,22 +161,6 @@ mod tests {
         }
     }
 
-    #[test]
-    fn the_seeds_of_the_fuzz_target_are_read_as_what_they_are() {
-        let seeds = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/seeds/proxy_header");
-        for (seed, expected) in [
-            ("v1", Some("192.0.2.7:56324")),
-            ("v1-ipv6", Some("[2001:db8::7]:1")),
-            ("v2", Some("192.0.2.7:56324")),
-            ("unknown", None),
-            ("v2-local", None),
-        ] {
-            let bytes = std::fs::read(format!("{seeds}/{seed}")).unwrap();
-            assert_eq!(read(&bytes).unwrap().0, expected.map(|text| text.parse().unwrap()), "{seed}");
-        }
-        assert!(read(&std::fs::read(format!("{seeds}/v2-long")).unwrap()).is_err());
-    }
-
     proptest! {
         #[test]
         fn no_bytes_make_it_panic_or_read_past_a_version_1_line(

@@ -18,6 +18,8 @@ pub mod cookie;
 pub mod counters;
 pub mod export_file;
 mod follow;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod id;
 mod index;
 pub mod inspection;

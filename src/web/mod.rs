@@ -3,6 +3,8 @@
 pub mod body;
 pub mod cookie;
 pub mod forwarded;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod head_watch;
 pub mod hop_by_hop;
 pub mod host;

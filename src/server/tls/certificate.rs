@@ -46,22 +46,9 @@ impl Certificate {
     /// # Errors
     /// When a file cannot be read, holds something else, the two do not belong together, or the time of the certificate is not `now`.
     pub fn read(files: &CertificateFiles, now: Timestamp) -> Result<Self, TlsError> {
-        let chain = read_chain(&files.certificate)?;
-        let failed = |reason: String| TlsError::File { path: files.certificate.clone(), reason };
-        let own = chain.first().ok_or_else(|| failed(NO_CERTIFICATE.into()))?;
-        let (_, parsed) = X509Certificate::from_der(own)
-            .map_err(|error| failed(format!("its first certificate cannot be read: {error}")))?;
-        let (from, until) = (parsed.validity().not_before, parsed.validity().not_after);
-        let seconds = |time: i64| Timestamp::from_secs(u64::try_from(time).unwrap_or(0));
-        let (not_before, not_after) = (seconds(from.timestamp()), seconds(until.timestamp()));
-        if now > not_after {
-            return Err(failed(format!("the certificate expired at {not_after}")));
-        }
-        if now < not_before {
-            return Err(failed(format!("the certificate is not valid before {not_before}")));
-        }
-        let names = dns_names(&parsed);
-        let mut key = certified(chain.clone(), files)?;
+        let Judged { chain, names, not_after } =
+            judged(&files.certificate, &read_file(&files.certificate)?, now)?;
+        let mut key = certified(chain, files, &read_file(&files.key)?)?;
         if let Some(path) = &files.ocsp {
             key.ocsp = Some(read_file(path)?.to_vec());
         }
@@ -72,22 +59,53 @@ impl Certificate {
 const NO_CERTIFICATE: &str = "it holds no certificate in PEM (-----BEGIN CERTIFICATE-----)";
 const NO_KEY: &str = "it holds no private key in PEM (-----BEGIN PRIVATE KEY-----), or an encrypted one";
 
+/// What can be known of a certificate without its key.
+pub(in crate::server) struct Judged {
+    pub(in crate::server) chain: Vec<CertificateDer<'static>>,
+    pub(in crate::server) names: Vec<String>,
+    pub(in crate::server) not_after: Timestamp,
+}
+
+/// The chain in `pem`, the content of the file at `path`, if the first one is good `now`.
+pub(in crate::server) fn judged(path: &Path, pem: &[u8], now: Timestamp) -> Result<Judged, TlsError> {
+    let failed = |reason: String| TlsError::File { path: path.to_owned(), reason };
+    let chain = chain_in(path, pem)?;
+    let own = chain.first().ok_or_else(|| failed(NO_CERTIFICATE.into()))?;
+    let (_, parsed) = X509Certificate::from_der(own)
+        .map_err(|error| failed(format!("its first certificate cannot be read: {error}")))?;
+    let (from, until) = (parsed.validity().not_before, parsed.validity().not_after);
+    let seconds = |time: i64| Timestamp::from_secs(u64::try_from(time).unwrap_or(0));
+    let (not_before, not_after) = (seconds(from.timestamp()), seconds(until.timestamp()));
+    if now > not_after {
+        return Err(failed(format!("the certificate expired at {not_after}")));
+    }
+    if now < not_before {
+        return Err(failed(format!("the certificate is not valid before {not_before}")));
+    }
+    let names = dns_names(&parsed);
+    Ok(Judged { chain, names, not_after })
+}
+
 /// Every certificate in the PEM file at `path`; at least one.
 pub(super) fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    chain_in(path, &read_file(path)?)
+}
+
+fn chain_in(path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let failed = |reason: String| TlsError::File { path: path.to_owned(), reason };
-    let bytes = read_file(path)?;
-    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
     let chain = chain.map_err(|error| failed(format!("its PEM is broken: {error}")))?;
     if chain.is_empty() { Err(failed(NO_CERTIFICATE.into())) } else { Ok(chain) }
 }
 
-fn certified(
+/// `chain` with the key in `pem`, the content of the key's file.
+pub(in crate::server) fn certified(
     chain: Vec<CertificateDer<'static>>,
     files: &CertificateFiles,
+    pem: &[u8],
 ) -> Result<CertifiedKey, TlsError> {
     let failed = |reason: String| TlsError::File { path: files.key.clone(), reason };
-    let bytes = read_file(&files.key)?;
-    let key = PrivateKeyDer::from_pem_slice(&bytes).map_err(|error| match error {
+    let key = PrivateKeyDer::from_pem_slice(pem).map_err(|error| match error {
         pem::Error::NoItemsFound => failed(NO_KEY.into()),
         error => failed(format!("its PEM is broken: {error}")),
     })?;

@@ -4,7 +4,7 @@
 //! One [`Tls`] serves all workers. A handshake takes the configuration in force; a reload builds a whole new one, or keeps the old.
 
 mod by_name;
-mod certificate;
+pub(in crate::server) mod certificate;
 mod client;
 mod status;
 

@@ -122,6 +122,22 @@ fn decode(slot: &[u8; SLOT]) -> Option<(Marker, u64)> {
     Some((marker, number()?))
 }
 
+/// Any bytes with a true checksum behind them: the one form of a slot, or none.
+#[cfg(any(test, fuzzing))]
+pub(super) fn check_slot(data: &[u8]) {
+    let mut slot = [0; SLOT];
+    slot.iter_mut().zip(data).for_each(|(to, from)| *to = *from);
+    let as_it_is = decode(&slot);
+    if let Some((marker, counter)) = as_it_is {
+        assert_eq!(encode(&marker, counter), slot);
+    }
+    let (body, check) = slot.split_at_mut(BODY);
+    check.copy_from_slice(&checksum(body));
+    if let Some((marker, counter)) = decode(&slot) {
+        assert_eq!(encode(&marker, counter), slot);
+    }
+}
+
 fn checksum(body: &[u8]) -> [u8; 16] {
     let digest: [u8; 32] = Sha256::digest(body).into();
     digest.first_chunk().copied().unwrap_or_default()

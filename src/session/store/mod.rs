@@ -5,6 +5,8 @@
 
 pub(in crate::session) mod contained;
 pub(in crate::session) mod folder;
+#[cfg(any(test, fuzzing))]
+pub(in crate::session) mod fuzz;
 pub(in crate::session) mod ledger;
 mod marker;
 mod memory;

@@ -131,22 +131,3 @@ proptest! {
         prop_assert_eq!(whole.in_body(), cut.in_body());
     }
 }
-
-#[test]
-fn the_seeds_of_the_fuzz_target_read_alike_in_one_piece_and_byte_by_byte() {
-    let seeds = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/seeds/head");
-    let mut heads = 0;
-    for seed in std::fs::read_dir(seeds).unwrap() {
-        let data = std::fs::read(seed.unwrap().path()).unwrap();
-        let at = memchr(b'\n', &data).unwrap();
-        let (whole, cut) = (HeadWatch::default(), HeadWatch::default());
-        whole.read(&data[at + 1..]);
-        data[at + 1..].chunks(1).for_each(|byte| cut.read(byte));
-        while let Some(facts) = whole.take() {
-            assert_eq!(cut.take(), Some(facts));
-            heads += 1;
-        }
-        assert_eq!((cut.take(), cut.in_body()), (None, whole.in_body()));
-    }
-    assert!(heads >= 5);
-}

@@ -11,6 +11,8 @@
 //! at which both are lost. The store side is blocking, as for every store; the link is a thread with a small runtime.
 
 mod address;
+#[cfg(any(test, fuzzing))]
+pub(in crate::session) mod fuzz;
 mod link;
 mod reading;
 mod serving;
