@@ -2,8 +2,11 @@
 
 use std::fmt;
 
+use hmac::digest::Key;
+use hmac::{Hmac, KeyInit};
+use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 /// Secret bytes: `Debug` shows only the length, memory is wiped on drop, equality takes constant time for equal lengths.
 #[derive(Clone)]
@@ -29,6 +32,25 @@ impl Secret {
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
+
+    /// HMAC-SHA-256 by a key that is derived from this secret for the one purpose that `domain` names.
+    pub fn mac_for(&self, domain: &[u8]) -> Hmac<Sha256> {
+        let mut digest = Sha256::new().chain_update(domain).chain_update(&*self.0).finalize();
+        let mut key = Key::<Hmac<Sha256>>::default();
+        key.iter_mut().zip(&digest).for_each(|(slot, byte)| *slot = *byte);
+        let mac = Hmac::new(&key);
+        key.as_mut_slice().zeroize();
+        digest.as_mut_slice().zeroize();
+        mac
+    }
+}
+
+impl ZeroizeOnDrop for Secret {}
+
+/// Whether two texts that hold secrets are the same, in a time that tells at most their lengths. By the provider of TLS, whose
+/// comparison is fast enough for each request.
+pub fn are_same(one: &[u8], other: &[u8]) -> bool {
+    aws_lc_rs::constant_time::verify_slices_are_equal(one, other).is_ok()
 }
 
 impl PartialEq for Secret {
@@ -77,19 +99,4 @@ impl Random for SystemRandom {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn debug_shows_only_the_length() {
-        let secret = Secret::new(b"hunter2".to_vec());
-        assert_eq!(format!("{secret:?}"), "Secret(7 bytes)");
-    }
-
-    #[test]
-    fn equal_bytes_are_equal_and_others_are_not() {
-        assert_eq!(Secret::new(vec![1, 2]), Secret::new(vec![1, 2]));
-        assert_ne!(Secret::new(vec![1, 2]), Secret::new(vec![1, 3]));
-        assert_ne!(Secret::new(vec![1, 2]), Secret::new(vec![1, 2, 3]));
-    }
-}
+mod tests;

@@ -18,6 +18,10 @@ pub(super) fn serve(config: &Config, announce: impl FnOnce(&Running)) -> ExitCod
     // What the gateway writes is its own business; stores that make files of their own follow this.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     raise_open_files();
+    // Said and not refused: in a container, root may be nobody outside.
+    if rustix::process::geteuid().is_root() {
+        tracing::warn!("running as root, which the gateway never needs: give it a user of its own");
+    }
     // A clock set back between two runs must not give sessions their time again (S19).
     let clock = SystemClock::starting_at_least(config.session.latest_moment());
     match app::start(config, Arc::new(clock), Arc::new(SystemRandom)) {

@@ -1,22 +1,27 @@
 //! `access` of a route: who may.
 
+use super::lint::Named;
 use super::reader::Field;
 use crate::policy::Access;
 use crate::server::tls::{ClientAuth, Settings};
 
-/// The rule, if it can be used. `tls` says whether clients are asked for certificates at all.
-pub(super) fn read(field: &Field<'_>, tls: Option<&Settings>) -> Option<Access> {
+/// The rule, if it can be used. `tls` says whether clients are asked for certificates at all; the users and groups are noted in
+/// `named`.
+pub(super) fn read(field: &Field<'_>, tls: Option<&Settings>, named: &mut Vec<Named>) -> Option<Access> {
     if !field.is_table() {
         field.expect("\"public\", \"authenticated\" or { users = […], groups = […] }", field.as_text())?;
         let public = field.word(&[("public", true), ("authenticated", false)])?;
         return Some(if public { Access::Public } else { Access::Authenticated });
     }
     let mut table = field.table()?;
-    let mut names = |key| {
+    let mut names = |key, group| {
         let texts = table.take(key).map(|f| f.texts().unwrap_or_default()).unwrap_or_default();
+        for (entry, text) in &texts {
+            named.push(Named { group, name: Box::from(*text), span: entry.span() });
+        }
         texts.into_iter().map(|(_, text)| Box::from(text)).collect::<Vec<Box<str>>>()
     };
-    let (users, groups) = (names("users"), names("groups"));
+    let (users, groups) = (names("users", false), names("groups", true));
     let certificates = table.take("client_certificates").map_or(Some(Vec::new()), |f| certificates(&f, tls));
     table.finish();
     let certificates = certificates?;

@@ -1,4 +1,5 @@
-//! Which requests a route takes: `host`, `path`, `exact`, `methods`; and that no two routes take the same ones.
+//! Which requests a route takes: `host`, `path`, `exact`, `methods`; and that no two routes take the same ones. What routes do to
+//! each other's rules is in `lint.rs`.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -9,7 +10,6 @@ use super::address::is_host;
 use super::reader::{Field, Report, Section};
 use super::server::path_prefix;
 use crate::gateway::RouteSettings;
-use crate::policy::Access;
 
 /// What a request must be like for a route to take it.
 pub(super) struct Matching {
@@ -78,33 +78,6 @@ impl<'r> Ties<'r> {
         place.push((route, span.clone()));
         self.names.entry(&route.name).or_insert_with(|| span.clone());
     }
-
-    /// Warns of exact paths that need a session while what lies right below them is public: many apps take `/a` and `/a/` for the
-    /// same page (X8).
-    pub(super) fn warn_of_open_neighbours(&self, report: &Report) {
-        for ((host, path, exact), routes) in &self.places {
-            if !exact || routes.iter().all(|(route, _)| route.access == Access::Public) {
-                continue;
-            }
-            let mut below = Some(path.strip_suffix('/').unwrap_or(path));
-            let covering = std::iter::from_fn(|| {
-                let here = below?;
-                below = here.rfind('/').and_then(|slash| here.get(..slash));
-                Some(if here.is_empty() { "/" } else { here })
-            })
-            .find_map(|prefix| self.places.get(&(*host, prefix, false)));
-            let open = covering.is_some_and(|c| c.iter().any(|(route, _)| route.access == Access::Public));
-            if let (true, Some((_, span))) = (open, routes.first()) {
-                let other = path.strip_suffix('/').map_or_else(|| format!("{path}/"), str::to_owned);
-                let what = format!("this exact path needs a session, but {other:?} beside it is public");
-                report.warn(
-                    span.clone(),
-                    what,
-                    "many apps take both for one page: drop `exact`, or protect both",
-                );
-            }
-        }
-    }
 }
 
 /// Whether some request's method is taken by both. A route without methods stands behind one that names them.
@@ -116,17 +89,18 @@ fn share(a: &[Method], b: &[Method]) -> bool {
 fn host(field: &Field<'_>) -> Option<String> {
     let text = field.text()?;
     let v6 = text.strip_prefix('[').and_then(|t| t.strip_suffix(']'));
-    let fine = match v6 {
-        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
-        None => is_host(text.strip_prefix("*.").unwrap_or(text)),
+    // As requests are read: one spelling of each address.
+    let read = match v6 {
+        Some(address) => address.parse::<std::net::Ipv6Addr>().ok().map(|address| format!("[{address}]")),
+        None => is_host(text.strip_prefix("*.").unwrap_or(text)).then(|| text.to_ascii_lowercase()),
     };
-    if !fine {
+    if read.is_none() {
         field.error(
             format!("{text:?} is not a host"),
             "\"wiki.example.com\" or \"*.example.com\", without a port",
         );
     }
-    fine.then(|| text.to_ascii_lowercase())
+    read
 }
 
 /// A prefix without its last slash; an exact path as it stands.

@@ -25,6 +25,7 @@ mod header_rules;
 mod headers;
 mod keys;
 mod limits;
+mod lint;
 mod listeners;
 mod login;
 mod matching;
@@ -177,7 +178,8 @@ fn read<'a>(tree: &'a Spanned<DeTable<'a>>, text: &str, report: &'a Report, base
     let access_log = server::access_log(root.section("access_log"), base);
     let audit_log = server::audit_log(root.section("audit_log"), base);
     let proxy = proxy::read(root.section("proxy"), base.to_owned());
-    let routes = routes::read(&mut root, &server, &proxy, base, |at| line_of(text, at));
+    let routes =
+        routes::read(&mut root, &server, &proxy, base, &login.settings.users, |at| line_of(text, at));
     root.finish();
     let gateway = crate::gateway::Settings {
         prefix: server.prefix,

@@ -7,6 +7,7 @@ use super::access;
 use super::answers;
 use super::header_rules::{self, Direction, Touched};
 use super::headers;
+use super::lint::{self, Named};
 use super::login::origins;
 use super::matching::{Matching, Ties};
 use super::proxy::Defaults;
@@ -22,12 +23,13 @@ use crate::proxy::{GroupSettings, MemberSettings, UpstreamAddress};
 
 const MISSING: &str = "add one:\n[[routes]]\npath = \"/\"\nupstream = [\"http://127.0.0.1:3000\"]";
 
-/// All routes, with ties and collisions refused. `line` tells the line of a place.
+/// All routes, with ties and collisions refused. `users` is the user file, `line` tells the line of a place.
 pub(super) fn read(
     root: &mut Section<'_>,
     server: &Server,
     proxy: &Defaults,
     base: &Path,
+    users: &Path,
     line: impl Fn(usize) -> usize,
 ) -> Vec<RouteSettings> {
     let Some(list) = root.take("routes") else {
@@ -41,8 +43,8 @@ pub(super) fn read(
     if list.list_is_empty() {
         list.error("`routes` is empty", MISSING);
     }
-    let mut touched = Vec::new();
-    let mut one = |section| one(section, server, proxy, base, &mut touched);
+    let (mut touched, mut named) = (Vec::new(), Vec::new());
+    let mut one = |section| one(section, server, proxy, base, (&mut touched, &mut named));
     let routes: Vec<(RouteSettings, Range<usize>)> =
         list.list().unwrap_or_default().iter().filter_map(|entry| entry.table().and_then(&mut one)).collect();
     let firewall = HeaderFirewall::new(routes.iter().map(|(route, _)| &route.headers));
@@ -57,7 +59,8 @@ pub(super) fn read(
     for (route, span) in &routes {
         ties.add(route, span, root.report(), &line);
     }
-    ties.warn_of_open_neighbours(root.report());
+    lint::of_routes(&routes, root.report(), &line);
+    lint::of_names(&named, users, root.report());
     routes.into_iter().map(|(route, _)| route).collect()
 }
 
@@ -66,9 +69,9 @@ fn one(
     server: &Server,
     proxy: &Defaults,
     base: &Path,
-    touched: &mut Vec<Touched>,
+    (touched, named): (&mut Vec<Touched>, &mut Vec<Named>),
 ) -> Option<(RouteSettings, Range<usize>)> {
-    let named = section.take("name");
+    let own_name = section.take("name");
     let span = section.first_span("path");
     let matching = Matching::read(&mut section, &server.prefix);
     let upstream_field = section.take("upstream");
@@ -91,7 +94,7 @@ fn one(
     let host_header = rewrite::host(&mut section);
     let request_headers = header_rules::read(&mut section, "request_headers", Direction::Request, touched);
     let response_headers = header_rules::read(&mut section, "response_headers", Direction::Response, touched);
-    let access = section.take("access").map(|f| access::read(&f, server.settings.tls.as_ref()));
+    let access = section.take("access").map(|f| access::read(&f, server.settings.tls.as_ref(), named));
     let headers = section.take("headers").and_then(|f| headers::read(&f)).unwrap_or(HeaderPreset::Remote);
     let mut flag = |key, usual| section.take(key).and_then(|f| f.boolean()).unwrap_or(usual);
     let allow_encoded_slashes = flag("allow_encoded_slashes", false);
@@ -106,7 +109,7 @@ fn one(
     // A part that is wrong has been reported: the route is left out, so that nothing follows from a guess.
     let access = access.map_or(Some(Access::Authenticated), |a| a)?;
     let (matching, upstream, answer) = (matching?, upstream?, answer.map_or(Some(None), |a| a.map(Some))?);
-    let name = named.as_ref().and_then(name).unwrap_or_else(|| matching.name());
+    let name = own_name.as_ref().and_then(name).unwrap_or_else(|| matching.name());
     let Matching { host, path, exact, methods } = matching;
     let route = RouteSettings {
         name,

@@ -33,7 +33,7 @@ static CERTIFICATE: LazyLock<(String, String)> = LazyLock::new(|| {
 });
 
 /// A folder with a secret, a user file, and a certificate.
-fn folder() -> TempDir {
+pub(super) fn folder() -> TempDir {
     let folder = TempDir::new().unwrap();
     write(folder.path(), "secret.key", format!("{KEY}\n").as_bytes(), 0o600);
     write(folder.path(), "users.toml", b"", 0o600);
@@ -258,7 +258,7 @@ fn each_problem_has_its_exact_place() {
                 "{}access = \"public\"\n[[routes]]\npath = \"/a\"\nexact = true\nupstream = [\"http://127.0.0.1:1\"]\n",
                 ROUTE
             ),
-            "10:8: this exact path needs a session, but \"/a/\" beside it is public",
+            "10:8: this exact path needs a session, but \"/a/\" beside it is public (the route in line 6)",
         ),
         (&format!("{ROUTE}headers = {{ user = \"Cookie\" }}\n"), "8:20: \"Cookie\" has a meaning of its own"),
         (&format!("{ROUTE}headers = {{ user = \"X_U\" }}\n"), "8:20: \"X_U\" can be confused"),

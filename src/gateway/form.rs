@@ -3,6 +3,7 @@
 use http::header::CONTENT_TYPE;
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use zeroize::Zeroizing;
 
 use crate::gateway::respond::Failure;
 use crate::web::body::InboundBody;
@@ -11,7 +12,7 @@ use crate::web::body::InboundBody;
 pub const MAX_FORM: usize = 16 * 1024;
 
 /// A form's fields.
-pub struct Form(Vec<(String, String)>);
+pub struct Form(Vec<(String, Zeroizing<String>)>);
 
 /// Why a form was refused. Every one is a 4xx without a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -62,12 +63,12 @@ impl Form {
     }
 
     pub(super) fn parse(bytes: &[u8]) -> Result<Self, FormError> {
-        let mut fields: Vec<(String, String)> = Vec::new();
+        let mut fields: Vec<(String, Zeroizing<String>)> = Vec::new();
         for (name, value) in form_urlencoded::parse(bytes) {
             if fields.iter().any(|(known, _)| *known == name) {
                 return Err(FormError::Duplicate);
             }
-            fields.push((name.into_owned(), value.into_owned()));
+            fields.push((name.into_owned(), Zeroizing::new(value.into_owned())));
         }
         Ok(Self(fields))
     }
@@ -82,7 +83,7 @@ impl Form {
         self.0
             .iter_mut()
             .find(|(known, _)| known == name)
-            .map(|(_, value)| std::mem::take(value))
+            .map(|(_, value)| std::mem::take(&mut **value))
             .unwrap_or_default()
     }
 }

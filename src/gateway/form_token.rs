@@ -6,9 +6,8 @@
 use std::time::Duration;
 
 use data_encoding::BASE64URL_NOPAD;
-use hmac::digest::Key;
-use hmac::{Hmac, KeyInit, Mac};
-use sha2::{Digest, Sha256};
+use hmac::{Hmac, Mac};
+use sha2::Sha256;
 
 use crate::base::clock::Timestamp;
 use crate::base::secret::Secret;
@@ -43,11 +42,7 @@ pub struct FormTokens(Hmac<Sha256>);
 impl FormTokens {
     /// Tokens under a key derived from `secret`.
     pub fn new(secret: &Secret) -> Self {
-        let digest =
-            Sha256::new().chain_update(b"fluidgate form token v1").chain_update(secret.expose()).finalize();
-        let mut key = Key::<Hmac<Sha256>>::default();
-        key.iter_mut().zip(digest).for_each(|(slot, byte)| *slot = byte);
-        Self(Hmac::new(&key))
+        Self(secret.mac_for(b"fluidgate form token v1"))
     }
 
     /// A token for a form shown at `now`.

@@ -36,7 +36,8 @@ pub fn show<B>(call: &Call<'_>, request: &Request<B>) -> Reply {
         return call.fail(failure);
     };
     let return_to = acceptable_return(call.gateway, return_to.as_deref().unwrap_or("/"));
-    let signed_out = matches!(field("signed_out"), Ok(Some(_)));
+    // Anybody can make such a link: it is believed only by who has no session any more.
+    let signed_out = matches!(field("signed_out"), Ok(Some(_))) && call.identity().is_none();
     let nonce = FormNonce::of(request.headers(), call);
     let message = signed_out.then_some(LoginMessage::SignedOut);
     page(call, StatusCode::OK, &return_to, "", message, &nonce)

@@ -5,7 +5,6 @@
 use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::Rc;
-use std::time::Instant;
 
 use http::header::ACCEPT;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
@@ -16,10 +15,11 @@ use crate::gateway::connection::Connection;
 use crate::gateway::endpoints::{self, BAD_COOKIES, Call, caller, too_many_bad_cookies};
 use crate::gateway::method_override;
 use crate::gateway::navigation::accepts_html;
+use crate::gateway::note::Note;
 use crate::gateway::open_streams::poll_while_live;
 use crate::gateway::own_paths::OwnPath;
 use crate::gateway::privacy;
-use crate::gateway::reply::{OpenLine, Reply, ReplyBody, SESSION_OVER};
+use crate::gateway::reply::{Reply, ReplyBody, SESSION_OVER, fitting};
 use crate::gateway::request_id::X_REQUEST_ID;
 use crate::gateway::respond::{
     self, Failure, INTERNAL, LOOP, METHOD, STORE_UNREACHABLE, UNREWRITABLE, closing,
@@ -30,7 +30,7 @@ use crate::gateway::upgrade::{
     FOREIGN_PAGE, Passing, UNKNOWN_PROTOCOL, comes_from_no_foreign_page, comes_from_our_page,
 };
 use crate::gateway::worker::Worker;
-use crate::observe::metrics::{RouteId, Verdict};
+use crate::observe::metrics::Verdict;
 use crate::policy::{Access, Decision, Facts, decide};
 use crate::proxy::{self, ForwardError};
 use crate::web::body::InboundBody;
@@ -42,8 +42,6 @@ use crate::web::trace_context::continue_trace;
 use crate::web::upgrade::Asked;
 
 const READS: [Method; 2] = [Method::GET, Method::HEAD];
-/// The log's status of a request without an answer, as other servers have it.
-const BROKEN_OFF: u16 = 499;
 const NOT_UNDERSTOOD: &str = "The request could not be understood.";
 const SIGNED_OUT: &str = "Your session has ended. Sign in again.";
 const NO_ROUTE: &str = "There is nothing at this address.";
@@ -56,7 +54,8 @@ pub async fn answer(
     facts: Option<HeadFacts>,
 ) -> Reply {
     let mut note = Note::new(worker.open_line(&request));
-    let mut reply = walk(&worker, &connection, request, facts, &mut note).await;
+    let to_head = request.method() == Method::HEAD;
+    let mut reply = fitting(walk(&worker, &connection, request, facts, &mut note).await, to_head);
     if let Some(id) = note.id.take() {
         reply.headers_mut().insert(X_REQUEST_ID, id);
     }
@@ -356,51 +355,4 @@ async fn walk(
 
 fn wants_page(accept: Option<HeaderValue>) -> bool {
     accept.is_some_and(|accept| accepts_html(&HeaderMap::from_iter([(ACCEPT, accept)])))
-}
-
-/// What is noted of a request while it is walked: for the counts, and for the access log when it is on.
-struct Note {
-    line: Option<Box<OpenLine>>,
-    id: Option<HeaderValue>,
-    route: RouteId,
-    verdict: Verdict,
-}
-
-impl Note {
-    fn new(line: Option<Box<OpenLine>>) -> Self {
-        Self { line, id: None, route: RouteId::default(), verdict: Verdict::Refuse }
-    }
-
-    fn line(&mut self, change: impl FnOnce(&mut OpenLine)) {
-        if let Some(line) = &mut self.line {
-            change(line);
-        }
-    }
-
-    fn decide(&mut self, verdict: Verdict) {
-        self.verdict = verdict;
-        self.line(|line| line.decision = verdict.code());
-    }
-
-    fn decision(&mut self, verdict: Verdict, reason: Option<&'static str>) {
-        self.decide(verdict);
-        self.line(|line| line.reason = reason);
-    }
-
-    fn started(&self) -> Option<Instant> {
-        self.line.is_some().then(Instant::now)
-    }
-}
-
-impl Drop for Note {
-    /// A request that was given up before it was answered may have reached the upstream all the same, so it is in the log, too.
-    fn drop(&mut self) {
-        if let Some(mut line) = self.line.take() {
-            (line.status, line.reason) = match std::thread::panicking() {
-                true => (INTERNAL.status.as_u16(), Some(INTERNAL.code)),
-                false => (BROKEN_OFF, Some("broken_off")),
-            };
-            line.write(0);
-        }
-    }
 }

@@ -1,12 +1,22 @@
-//! What a forwarded response must not do: set our cookie, or be kept by a shared cache when it was made for one user (S24, X10).
+//! What a forwarded response must not do: set our cookie, or be kept by a shared cache when it was made for one user or sets a
+//! cookie (S24, X10).
 
 use std::sync::atomic::Ordering;
 
 use http::header::{CACHE_CONTROL, SET_COOKIE};
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::gateway::request_id::RequestId;
 use crate::session::SessionManager;
+
+/// Fields by which an app speaks to one shared cache past `Cache-Control`, which they outrank (RFC 9213, and what came before it).
+static PAST_CACHE_CONTROL: [HeaderName; 5] = [
+    HeaderName::from_static("cdn-cache-control"),
+    HeaderName::from_static("surrogate-control"),
+    HeaderName::from_static("cloudflare-cdn-cache-control"),
+    HeaderName::from_static("edge-control"),
+    HeaderName::from_static("x-accel-expires"),
+];
 
 /// Guards the headers of an upstream's response. `personal`: the upstream was told who asks. `ours` is our own Set-Cookie.
 pub fn guard(
@@ -16,14 +26,20 @@ pub fn guard(
     ours: Option<HeaderValue>,
     id: RequestId,
 ) {
-    if headers.contains_key(SET_COOKIE) {
+    let sets_cookie = headers.contains_key(SET_COOKIE);
+    if sets_cookie {
         withhold_forged_cookies(sessions, headers, id);
     }
     if let Some(cookie) = ours {
         headers.append(SET_COOKIE, cookie);
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    } else if personal {
+    } else if personal || sets_cookie {
         make_private(headers);
+    } else {
+        return;
+    }
+    for name in &PAST_CACHE_CONTROL {
+        headers.remove(name);
     }
 }
 
@@ -133,6 +149,31 @@ mod tests {
     }
 
     #[test]
+    fn a_response_that_sets_a_cookie_or_is_personal_is_kept_by_no_shared_cache_by_whatever_field() {
+        let sessions = crate::gateway::open_streams::tests::sessions();
+        let id = RequestIdSeed::new(&SystemRandom).unwrap().worker(0).next();
+        let guarded = |cookie: bool, personal: bool, ours: bool| {
+            let mut headers = HeaderMap::new();
+            headers.insert(CACHE_CONTROL, HeaderValue::from_static("public, max-age=60"));
+            PAST_CACHE_CONTROL.iter().for_each(|name| {
+                headers.insert(name, HeaderValue::from_static("max-age=60"));
+            });
+            if cookie {
+                headers.insert(SET_COOKIE, HeaderValue::from_static("app=1"));
+            }
+            let ours = ours.then(|| HeaderValue::from_static("fluidgate=; Max-Age=0"));
+            guard(&sessions, &mut headers, personal, ours, id);
+            let past = PAST_CACHE_CONTROL.iter().filter(|name| headers.contains_key(*name)).count();
+            (headers[CACHE_CONTROL].to_str().unwrap().to_owned(), past)
+        };
+        assert_eq!(guarded(false, false, false), ("public, max-age=60".into(), PAST_CACHE_CONTROL.len()));
+        for (cookie, personal) in [(true, false), (false, true), (true, true)] {
+            assert_eq!(guarded(cookie, personal, false), ("private, max-age=60".into(), 0));
+            assert_eq!(guarded(cookie, personal, true), ("no-store".into(), 0));
+        }
+    }
+
+    #[test]
     fn a_personal_response_is_private_and_a_stricter_one_stays() {
         assert_eq!(made_private(&[]), "private");
         assert_eq!(made_private(&["public, max-age=60, s-maxage=600"]), "private, max-age=60");
@@ -142,6 +183,13 @@ mod tests {
         assert_eq!(made_private(&["private, max-age=9"]), "private, max-age=9");
         assert_eq!(made_private(&["public", "max-age=5"]), "private, max-age=5");
         assert_eq!(made_private(&["private, s-maxage=9"]), "private");
+        // The form with names speaks of these fields only, and what stands in quotes is no directive.
+        assert_eq!(made_private(&["private=\"x-a\", max-age=9"]), "private, private=\"x-a\", max-age=9");
+        assert_eq!(
+            made_private(&["x=\"a, no-store, b\", max-age=9"]),
+            "private, x=\"a, no-store, b\", max-age=9"
+        );
+        assert_eq!(made_private(&["no-store, x=\"a\""]), "private, no-store, x=\"a\"");
         assert_eq!(made_private(&["private, no-cache=\"Set-Cookie\""]), "private, no-cache=\"Set-Cookie\"");
     }
 

@@ -4,25 +4,41 @@
 //! looked up twice, and a revocation acts on the very next request all the same.
 
 use std::cell::RefCell;
+use std::fmt;
 use std::sync::Arc;
 
 use http::header::COOKIE;
 use http::{HeaderMap, HeaderValue};
 
 use crate::base::clock::Timestamp;
+use crate::base::secret::are_same;
 use crate::session::{Activity, Caller, LiveSession, Managed, SessionManager};
 
 /// The memory of one connection.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Recall(RefCell<Option<Remembered>>);
 
-#[derive(Debug)]
+impl fmt::Debug for Recall {
+    /// Without the cookie.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Recall")
+    }
+}
+
 struct Remembered {
     field: HeaderValue,
     secure: bool,
     session: Arc<LiveSession>,
     /// The field as the upstream gets it; `None` when nothing but our cookie was in it.
     rest: Option<HeaderValue>,
+}
+
+impl Remembered {
+    /// Whether `field` is the remembered one. A proxy may put several clients on one connection, so how long it takes must not
+    /// tell one of them how much of another's cookie it has guessed.
+    fn has(&self, field: &HeaderValue) -> bool {
+        are_same(self.field.as_bytes(), field.as_bytes())
+    }
 }
 
 impl Recall {
@@ -36,7 +52,7 @@ impl Recall {
         now: Timestamp,
     ) -> Managed {
         if let (Some(remembered), Some(field)) = (&*self.0.borrow(), only_field(headers))
-            && remembered.field == *field
+            && remembered.has(field)
             && remembered.secure == caller.secure
             && sessions.revisit(&remembered.session, activity, now)
         {
@@ -67,10 +83,12 @@ impl Recall {
     /// As [`SessionManager::withhold_cookie`], by memory where it can be.
     pub fn withhold_cookie(&self, sessions: &SessionManager, headers: &mut HeaderMap) {
         match &*self.0.borrow() {
-            Some(remembered) if only_field(headers) == Some(&remembered.field) => match &remembered.rest {
-                Some(rest) => drop(headers.insert(COOKIE, rest.clone())),
-                None => drop(headers.remove(COOKIE)),
-            },
+            Some(remembered) if only_field(headers).is_some_and(|field| remembered.has(field)) => {
+                match &remembered.rest {
+                    Some(rest) => drop(headers.insert(COOKIE, rest.clone())),
+                    None => drop(headers.remove(COOKIE)),
+                }
+            }
             _ => sessions.withhold_cookie(headers),
         }
     }

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::header::{HOST, USER_AGENT};
+use http::header::{CONTENT_LENGTH, HOST, USER_AGENT};
 use http::{HeaderValue, Method, Request, Response, Uri, Version};
 use http_body::{Body, Frame, SizeHint};
 use tower_http::services::fs::ServeFileSystemResponseBody;
@@ -31,6 +31,19 @@ pub const SESSION_OVER: &str = "session_over";
 
 /// A response on its way to the server layer.
 pub type Reply = Response<ReplyBody>;
+
+/// `reply`, without its body when it is one that we made and the answer is one to HEAD. HTTP/1.1 leaves it out by itself; HTTP/2
+/// frames whatever it is given, and a client ends the stream over it.
+pub fn fitting(mut reply: Reply, to_head: bool) -> Reply {
+    if to_head && let Source::Full(body) = &reply.body().source {
+        let length = body.size_hint().exact();
+        reply.body_mut().source = Source::Full(FullBody::empty());
+        if let Some(length) = length {
+            reply.headers_mut().entry(CONTENT_LENGTH).or_insert(HeaderValue::from(length));
+        }
+    }
+    reply
+}
 
 /// A synthetic body or a forwarded one, counted for the access log.
 pub struct ReplyBody {

@@ -20,6 +20,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use zeroize::Zeroizing;
 
 use self::directory::{Problem, UserDirectory};
 use self::metrics::Attempts;
@@ -267,27 +268,41 @@ struct State {
     warnings: Vec<String>,
 }
 
+/// Reads the user file, without starting anything.
+///
+/// # Errors
+/// When it cannot be used.
+pub fn read_users(path: &Path) -> Result<UserDirectory, LoginError> {
+    read_file(path).map(|(_, directory)| directory)
+}
+
+/// The user file and its mode.
+fn read_file(path: &Path) -> Result<(u32, UserDirectory), LoginError> {
+    let refuse = |source| LoginError::Read { path: path.to_owned(), source };
+    // Opening a pipe would wait for somebody to write into it, and a reload with it.
+    if !std::fs::metadata(path).map_err(refuse)?.is_file() {
+        return Err(refuse(std::io::Error::other("not a regular file")));
+    }
+    let file = std::fs::File::open(path).map_err(refuse)?;
+    let mode = file.metadata().map_err(refuse)?.permissions().mode();
+    // Refused: whoever can write the file can be anyone. Only warned of: reading it yields hashes, and a group that
+    // may read is a common way to give a service its file.
+    if mode & 0o002 != 0 {
+        return Err(LoginError::Writable { path: path.to_owned() });
+    }
+    let mut text = Zeroizing::new(String::new());
+    file.take(MAX_FILE.saturating_add(1)).read_to_string(&mut text).map_err(refuse)?;
+    if u64::try_from(text.len()).unwrap_or(u64::MAX) > MAX_FILE {
+        return Err(refuse(std::io::Error::other("larger than 64 MiB")));
+    }
+    let directory = UserDirectory::parse(&text)
+        .map_err(|problems| LoginError::Content { path: path.to_owned(), problems })?;
+    Ok((mode, directory))
+}
+
 impl State {
     fn read(path: &Path, hashing: HashingSettings) -> Result<Self, LoginError> {
-        let refuse = |source| LoginError::Read { path: path.to_owned(), source };
-        // Opening a pipe would wait for somebody to write into it, and a reload with it.
-        if !std::fs::metadata(path).map_err(refuse)?.is_file() {
-            return Err(refuse(std::io::Error::other("not a regular file")));
-        }
-        let file = std::fs::File::open(path).map_err(refuse)?;
-        let mode = file.metadata().map_err(refuse)?.permissions().mode();
-        // Refused: whoever can write the file can be anyone. Only warned of: reading it yields hashes, and a group that
-        // may read is a common way to give a service its file.
-        if mode & 0o002 != 0 {
-            return Err(LoginError::Writable { path: path.to_owned() });
-        }
-        let mut text = String::new();
-        file.take(MAX_FILE.saturating_add(1)).read_to_string(&mut text).map_err(refuse)?;
-        if u64::try_from(text.len()).unwrap_or(u64::MAX) > MAX_FILE {
-            return Err(refuse(std::io::Error::other("larger than 64 MiB")));
-        }
-        let directory = UserDirectory::parse(&text)
-            .map_err(|problems| LoginError::Content { path: path.to_owned(), problems })?;
+        let (mode, directory) = read_file(path)?;
         let mut warnings = Vec::new();
         let shown = path.display();
         if mode & 0o024 != 0 {

@@ -4,9 +4,8 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use hmac::digest::Key;
-use hmac::{Hmac, KeyInit, Mac};
-use sha2::{Digest, Sha256};
+use hmac::{Hmac, Mac};
+use sha2::Sha256;
 
 use crate::base::clock::Clock;
 use crate::base::secret::Secret;
@@ -26,13 +25,7 @@ pub(crate) struct Trail {
 impl Trail {
     /// A trail into `log`; the key of the digests is derived from `secret`, the one that signs, so they change when it does.
     pub(crate) fn new(log: Arc<AuditLog>, secret: &Secret, clock: Arc<dyn Clock>) -> Self {
-        let digest = Sha256::new()
-            .chain_update(b"fluidgate audit digest v1\0")
-            .chain_update(secret.expose())
-            .finalize();
-        let mut key = Key::<Hmac<Sha256>>::default();
-        key.iter_mut().zip(digest).for_each(|(slot, byte)| *slot = byte);
-        Self { log, key: Hmac::new(&key), clock }
+        Self { log, key: secret.mac_for(b"fluidgate audit digest v1\0"), clock }
     }
 
     pub(crate) fn created(&self, id: &StoredId, record: &Record) {

@@ -1,9 +1,13 @@
 //! Many requests on one connection, which remembers its last cookie: each is judged by what holds at its own moment.
 
+use std::io::Write;
 use std::time::Duration;
+
+use http::Method;
 
 use crate::support::browser::TestBrowser;
 use crate::support::gateway::{Setup, TestGateway};
+use crate::support::h2::{Http2Client, Http2Stream, request};
 use crate::support::upstream::TestUpstream;
 use crate::support::wire::Wire;
 
@@ -153,4 +157,74 @@ fn requests_of_one_connection_for_several_hosts_and_users_never_mix() {
     }
     wiki.saw_nothing();
     files.saw_nothing();
+}
+
+/// A stream of one HTTP/2 connection that is open, and what its request must come to.
+struct Asked {
+    stream: Http2Stream,
+    host: &'static str,
+    who: Option<&'static str>,
+}
+
+#[test]
+fn streams_of_one_http2_connection_for_several_hosts_and_users_never_mix() {
+    // Answers with whom it was told of and the host, so that each stream shows whose answer it got.
+    let upstream = TestUpstream::with(|request, stream| {
+        let user = request.header("remote-user").or(request.header("x-forwarded-user")).unwrap_or("nobody");
+        let body = format!("{user} {}", request.header("host").unwrap_or_default());
+        let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        stream.write_all(answer.as_bytes()).map(|()| true)
+    });
+    let gateway = Setup::routes(format!(
+        "[[routes]]\nhost = \"wiki.test\"\nupstream = [\"{0}\"]\naccess = {{ groups = [\"staff\"] }}\n\
+         [[routes]]\nhost = \"files.test\"\nupstream = [\"{0}\"]\naccess = \"public\"\nheaders = \"x-forwarded\"\n\
+         [[routes]]\nupstream = [\"{0}\"]\n",
+        upstream.url()
+    ))
+    .both_protocols()
+    .start();
+    let ((mut ada, adas), (_, bobs)) = (signed_in(&gateway, "ada"), signed_in(&gateway, "bob"));
+    let value = |cookie: &str| cookie.strip_prefix("Cookie: ").unwrap().to_owned();
+    let users = [("", None), (&*value(&adas), Some("ada")), (&*value(&bobs), Some("bob"))]
+        .map(|(cookie, user)| (cookie.to_owned(), user));
+    let mut client = Http2Client::with_prior_knowledge(gateway.listener(1));
+    let mut ask = |host: &'static str, (cookie, who): &(String, Option<&'static str>), crumbs: bool| {
+        let uri = format!("http://{host}/");
+        // A browser may send each cookie as a field of its own.
+        let fields = [("cookie", "theme=dark"), ("cookie", cookie.as_str())];
+        let fields = match (cookie.is_empty(), crumbs) {
+            (true, _) => &fields[..1],
+            (false, true) => &fields[..],
+            (false, false) => &fields[1..],
+        };
+        Asked { stream: client.open(request(Method::GET, &uri, fields), true), host, who: *who }
+    };
+    let expected = |host: &str, who: Option<&str>| match (host, who) {
+        ("wiki.test", Some("ada")) | ("files.test" | "all.test", Some(_)) => {
+            (200, format!("{} {host}", who.unwrap()))
+        }
+        ("files.test", None) => (200, format!("nobody {host}")),
+        ("wiki.test", Some(_)) => (403, String::new()),
+        _ => (401, String::new()),
+    };
+    for round in 0..6 {
+        // All at once, in another order each time.
+        let mut open: Vec<_> = (0..27)
+            .map(|n| {
+                let n = (n * 7 + round * 5) % 27;
+                ask(["wiki.test", "files.test", "all.test"][n % 3], &users[n / 3 % 3], n % 2 == 0)
+            })
+            .collect();
+        open.reverse();
+        for Asked { stream, host, who } in open {
+            let answer = stream.answer();
+            let (status, body) = expected(host, who);
+            assert_eq!(answer.status, status, "{who:?} at {host}");
+            assert!(status != 200 || answer.text() == body, "{who:?} at {host} got {}", answer.text());
+        }
+    }
+    // And a logout elsewhere counts on the next stream.
+    ada.log_out();
+    assert_eq!(ask("all.test", &users[1], false).stream.answer().status, 401);
+    assert_eq!(ask("all.test", &users[2], false).stream.answer().text(), "bob all.test");
 }

@@ -118,5 +118,19 @@ headers = { user = "X-Remote-User" }
         ),
     ],
     notes: "Host and path choose the place, and only there the method chooses. A request whose method no route of its place takes is \
-            answered 405, and never passed on to a less specific place, where another rule might hold.",
+            answered 405, and never passed on to a less specific place, where another rule might hold.\n\n\
+            `fluidgate check` warns of what one route lets through that another one guards, and `run` and a reload log the same. \
+            They start all the same, since each can be meant:\n\n\
+            - an exact path whose neighbour (`/a/` beside `/a`) lets in more people: many apps take both for one page;\n\
+            - a path that differs from a guarded one, or from what it lies below, by upper and lower case only. Paths are compared \
+            exactly: before an app that takes `/Admin` for `/admin`, guard `/` and open single paths;\n\
+            - methods that a guarded route does not name and that fall to a laxer route of the same place. Let the laxer one name its \
+            methods: others are then 405;\n\
+            - a prefix that is stripped or replaced so that a guarded path of the same upstream is reached through it, or a public \
+            folder with a guarded one in it;\n\
+            - an upstream that is guarded by one host and open by any other. Two hosts that are both named, and both passed on, are \
+            taken for two sites;\n\
+            - a path that is guarded for all hosts, and a host whose own routes, which come first, open it;\n\
+            - a user or a group that nobody in the user file has.\n\n\
+            A route that no request can reach, two that take the same requests, and an `access` that names nobody are errors.",
 };

@@ -15,13 +15,14 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 
 use bytes::Bytes;
-use h2::client::{Builder, ResponseFuture, SendRequest};
+use h2::client::{self, ResponseFuture, SendRequest};
 use h2::{Reason, RecvStream, SendStream};
 use http::{HeaderMap, Method, Request, Response};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::runtime::{Builder, Runtime};
 
 use super::PATIENCE;
 
@@ -53,7 +54,7 @@ impl Http2Client {
     /// Over TLS: the server must choose HTTP/2.
     pub fn over_tls(config: ClientConfig, address: SocketAddr, name: &str) -> Self {
         let name = ServerName::try_from(name.to_owned()).unwrap();
-        Self::start(Builder::new(), async move {
+        Self::start(client::Builder::new(), async move {
             let tcp = TcpStream::connect(address).await.unwrap();
             tcp.set_nodelay(true).unwrap();
             let stream = tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, tcp).await.unwrap();
@@ -64,16 +65,16 @@ impl Http2Client {
 
     /// Without TLS, as if it knew that the other side speaks HTTP/2.
     pub fn with_prior_knowledge(address: SocketAddr) -> Self {
-        Self::with_settings(address, Builder::new())
+        Self::with_settings(address, client::Builder::new())
     }
 
     /// The same with other settings, such as a window of its own.
-    pub fn with_settings(address: SocketAddr, settings: Builder) -> Self {
+    pub fn with_settings(address: SocketAddr, settings: client::Builder) -> Self {
         Self::start(settings, async move { TcpStream::connect(address).await.unwrap() })
     }
 
     fn start<T: AsyncRead + AsyncWrite + Unpin>(
-        settings: Builder,
+        settings: client::Builder,
         connect: impl Future<Output = T> + Send + 'static,
     ) -> Self {
         let (ready, connected) = channel();
@@ -184,6 +185,10 @@ pub fn in_time<F: Future>(future: F) -> F::Output {
     block_on(async { tokio::time::timeout(PATIENCE, future).await.expect("nothing came in time") })
 }
 
+thread_local! {
+    static RUNTIME: Runtime = Builder::new_current_thread().enable_all().build().unwrap();
+}
+
 fn block_on<F: Future>(future: F) -> F::Output {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+    RUNTIME.with(|runtime| runtime.block_on(future))
 }

@@ -1,5 +1,6 @@
 //! What the tests speak with: a gateway started through the real path, an upstream that records, a browser with a cookie jar.
 
+pub mod asker;
 pub mod browser;
 pub mod dice;
 pub mod faults;
