@@ -1,11 +1,13 @@
 //! Looks up what an upstream's name stands for: anew for every connection, but never twice at a time. getaddrinfo blocks a thread
 //! for as long as the machine's resolver takes, and a resolver that hangs must not take a thread for every request that comes
-//! meanwhile: those join the look-up that is under way.
+//! meanwhile: those join the look-up that is under way. Each has a thread of its own, so that a name whose resolver hangs keeps
+//! neither another name nor a file waiting.
 
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 
 use tokio::sync::oneshot;
 
@@ -23,7 +25,28 @@ struct Inner {
     port: u16,
     resolver: Box<Resolver>,
     /// Who waits for the look-up that is under way; `None` while there is none.
-    waiting: Mutex<Option<Vec<oneshot::Sender<Answer>>>>,
+    waiting: Mutex<Option<Waiting>>,
+}
+
+#[derive(Default)]
+struct Waiting {
+    answers: Vec<oneshot::Sender<Answer>>,
+    /// How many are to be there before those are sought who have left.
+    full: usize,
+}
+
+impl Waiting {
+    /// Fewest that are looked through.
+    const FEW: usize = 64;
+
+    /// Those who have left take no more room than those who are there, and each newcomer costs the same however many wait.
+    fn push(&mut self, tell: oneshot::Sender<Answer>) {
+        if self.answers.len() >= self.full.max(Self::FEW) {
+            self.answers.retain(|other| !other.is_closed());
+            self.full = 2 * self.answers.len();
+        }
+        self.answers.push(tell);
+    }
 }
 
 impl Lookup {
@@ -55,8 +78,9 @@ impl Lookup {
         let (tell, told) = oneshot::channel();
         if self.enter(tell) {
             let under_way = UnderWay { of: Arc::clone(&self.0), answer: None };
-            // Not bound to whoever asked first: it goes on for the others when that one's time is over.
-            tokio::task::spawn_blocking(move || under_way.finish());
+            // Not bound to whoever asked first: it goes on for the others when that one's time is over. Where there is no thread to
+            // be had, it is dropped, and all of them hear that.
+            let _ = thread::Builder::new().name("look-up".into()).spawn(move || under_way.finish());
         }
         told
     }
@@ -65,10 +89,7 @@ impl Lookup {
     fn enter(&self, tell: oneshot::Sender<Answer>) -> bool {
         let mut waiting = self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         let first = waiting.is_none();
-        let waiting = waiting.get_or_insert_default();
-        // Those whose time is over take no room.
-        waiting.retain(|other| !other.is_closed());
-        waiting.push(tell);
+        waiting.get_or_insert_default().push(tell);
         first
     }
 }
@@ -91,7 +112,7 @@ impl Drop for UnderWay {
         let waiting = self.of.waiting.lock().unwrap_or_else(PoisonError::into_inner).take();
         // Without an answer they hear that there will be none.
         let Some(answer) = &self.answer else { return };
-        for tell in waiting.into_iter().flatten() {
+        for tell in waiting.into_iter().flat_map(|waiting| waiting.answers) {
             let _ = tell.send(answer.clone());
         }
     }
@@ -151,14 +172,17 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn those_who_have_left_a_look_up_that_hangs_take_no_room() {
+    async fn those_who_have_left_a_look_up_that_hangs_take_little_room() {
         let (lookup, answer, asked) = told();
-        for _ in 0..1_000 {
+        let stays = lookup.join();
+        for _ in 0..10_000 {
             drop(lookup.join());
         }
-        assert_eq!(lookup.0.waiting.lock().unwrap().as_ref().map(Vec::len), Some(1));
-        answer.send(Ok(Vec::new())).unwrap();
-        asked.recv().unwrap();
+        let room = lookup.0.waiting.lock().unwrap().as_ref().map(|waiting| waiting.answers.len());
+        assert!(room.is_some_and(|room| room <= Waiting::FEW), "{room:?}");
+        answer.send(Ok(vec![FOUND])).unwrap();
+        assert_eq!(stays.await.unwrap().unwrap(), [FOUND]);
+        assert_eq!(asked.try_iter().count(), 1);
     }
 
     #[tokio::test]
