@@ -47,11 +47,11 @@ pub(super) fn read(section: &mut Section<'_>) -> ClientLimits {
         connections: number("max_connections", 10_000, 1..=10_000_000),
         per_source: number("max_connections_per_source", 1000, 1..=10_000_000),
     };
-    let http2 = http2(section.section("http2"), max_head);
+    let http2 = http2(section.section("http2"), max_head, head.fields);
     ClientLimits { time, caps, http2, max_head, head }
 }
 
-fn http2(mut section: Section<'_>, max_head: usize) -> Http2Limits {
+fn http2(mut section: Section<'_>, max_head: usize, max_headers: usize) -> Http2Limits {
     let mut span = |key, default: u32| {
         section.take(key).and_then(|f| f.duration(SECOND..=HOUR)).unwrap_or(SECOND * default)
     };
@@ -60,6 +60,7 @@ fn http2(mut section: Section<'_>, max_head: usize) -> Http2Limits {
     let limits = Http2Limits {
         max_concurrent_streams: narrow(number("max_concurrent_streams", 100, 1..=10_000)),
         max_header_list: narrow(number("max_header_list", max_head, 8192..=1024 * 1024)),
+        max_headers,
         max_pending_resets: number("max_pending_resets", 20, 1..=10_000),
         max_stream_errors: number("max_stream_errors", 128, 1..=100_000),
         ping_interval,

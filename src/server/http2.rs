@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{COOKIE, HOST};
-use http::{HeaderValue, Method, Request, Response};
+use http::{HeaderMap, HeaderValue, Method, Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::rt::Executor;
@@ -40,6 +40,8 @@ pub struct Http2Limits {
     pub max_concurrent_streams: u32,
     /// Largest header list of a request, as HTTP/2 counts it. Default 64 KiB.
     pub max_header_list: u32,
+    /// Most fields of a request head that are kept, above which it is refused. Default 100.
+    pub max_headers: usize,
     /// Streams that a client may reset before they were accepted, at a time. Default 20.
     pub max_pending_resets: usize,
     /// Errors of a client's streams before its connection ends. Default 128.
@@ -75,6 +77,7 @@ pub(super) async fn serve<T: ClientStream, S: Service>(
         streams: Rc::clone(&streams),
         tasks: tasks.clone(),
         scratch: scratch.clone(),
+        max_headers: limits.max_headers,
     });
     let io = TokioIo::new(WatchedIo::new(stream, Rc::clone(&activity)));
     let service = service_fn(move |request| answer(Rc::clone(&served), request));
@@ -159,6 +162,7 @@ struct Served<S: Service> {
     streams: Rc<Streams>,
     tasks: Tasks,
     scratch: Scratch,
+    max_headers: usize,
 }
 
 /// A request's hold on its connection: busy until the last of them is gone.
@@ -194,10 +198,26 @@ fn answer<S: Service>(
     let stream = Stream::of(&served.streams.outbox);
     served.tasks.belong_to(Some(&stream));
     let hold = Hold::new(&served.activity, &served.streams, &stream);
+    shorten(request.headers_mut(), served.max_headers);
     as_http1(&mut request);
     let upgrade = (request.method() == Method::CONNECT).then(|| hyper::upgrade::on(&mut request));
     let request = request.map(|body| InboundBody::of_stream(body, Rc::clone(&stream.inbound)));
     answer_with(served, stream, hold, request, upgrade)
+}
+
+/// Lets go of the fields of a head that will be refused for having more than `most`, but for the one that shows it. A byte each on
+/// the wire, they take a hundred times that here, and all streams of all connections may have come before the first is looked at.
+fn shorten(headers: &mut HeaderMap, most: usize) {
+    if headers.len() <= most {
+        return;
+    }
+    let mut last = None;
+    for (name, value) in std::mem::take(headers) {
+        last = name.or(last);
+        if let Some(name) = last.clone().filter(|_| headers.len() <= most) {
+            headers.append(name, value);
+        }
+    }
 }
 
 /// What HTTP/2 says in its own way, in the fields that everything behind reads: the authority as Host, the cookie in one field

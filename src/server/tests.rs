@@ -220,6 +220,7 @@ fn settings(workers: usize) -> Settings {
         http2: Http2Limits {
             max_concurrent_streams: 100,
             max_header_list: 64 * 1024,
+            max_headers: 100,
             max_pending_resets: 20,
             max_stream_errors: 128,
             ping_interval: Duration::from_secs(30),

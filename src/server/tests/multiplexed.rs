@@ -79,6 +79,21 @@ fn the_authority_is_there_as_host_and_a_cookie_in_pieces_is_one() {
 }
 
 #[test]
+fn of_a_head_with_too_many_fields_only_what_shows_it_is_kept() {
+    let server = server();
+    let mut client = server.http2();
+    let names: Vec<String> = (0..300).map(|number| format!("x-{number}")).collect();
+    let fields: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "y")).collect();
+    // 100 are allowed.
+    for (sent, kept) in [(100, 100), (101, 101), (300, 101)] {
+        let seen = client.get("http://a/heads", &fields[..sent]).text();
+        assert_eq!(seen.lines().filter(|line| line.starts_with("x-")).count(), kept, "{sent}");
+    }
+    let same = client.get("http://a/heads", &[("x", "y"); 300]).text();
+    assert_eq!(same.matches("x: y").count(), 101);
+}
+
+#[test]
 fn bodies_go_both_ways_and_a_reset_reaches_the_service() {
     let server = server();
     let mut client = server.http2();
