@@ -6,6 +6,7 @@
 mod certificates;
 
 use std::fs::Metadata;
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -58,6 +59,8 @@ pub(super) struct Reloader {
     snapshot: Arc<ArcSwap<Gateway>>,
     /// The user file as it was when it was last read, or refused.
     users_seen: Option<FileMark>,
+    /// The log has said that the system would not let it be read.
+    users_unread: bool,
     /// Of the listeners with TLS, if there are any.
     certificates: Option<Certificates>,
     /// Users who expired up to here have lost their sessions.
@@ -85,7 +88,17 @@ impl Reloader {
         hangups: Option<Signal>,
     ) -> Self {
         let refreshed_at = parts.clock.now();
-        Self { config, parts, snapshot, users_seen, certificates, refreshed_at, process, hangups }
+        Self {
+            config,
+            parts,
+            snapshot,
+            users_seen,
+            users_unread: false,
+            certificates,
+            refreshed_at,
+            process,
+            hangups,
+        }
     }
 
     /// Reloads on SIGHUP, when `asked` (the answer says whether everything could be used), and when the user file or a certificate
@@ -146,9 +159,17 @@ impl Reloader {
         let read = self.parts.login.reload();
         self.process.users.read(read.is_ok(), self.parts.clock.now());
         if let Err(error) = read {
-            refused(&error.into());
+            let unread = matches!(&error, LoginError::Read { source, .. } if may_pass(source));
+            if unread {
+                // A user who was taken out must not stay because there was no file descriptor left at that moment.
+                self.users_seen = None;
+            }
+            if !(std::mem::replace(&mut self.users_unread, unread) && unread) {
+                refused(&error.into());
+            }
             return false;
         }
+        self.users_unread = false;
         for warning in self.parts.login.warnings() {
             tracing::warn!("{warning}");
         }
@@ -270,6 +291,12 @@ fn refused(error: &ReloadError) {
         }
         error => tracing::error!(%error, "the new configuration is refused; the old one stays in force"),
     }
+}
+
+/// Whether the same file may be read at the next try: the system was to blame, as when no file descriptor is left (X21).
+fn may_pass(error: &io::Error) -> bool {
+    error.raw_os_error().is_some()
+        && !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied)
 }
 
 /// What tells one state of a file from another without reading it.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::reader::{Field, Section};
 use crate::base::clock::{Clock, SystemClock};
 use crate::server::ListenerSettings;
-use crate::server::tls::{Certificate, CertificateFiles, ClientAuth, Settings, TlsError, Version};
+use crate::server::tls::{Certificate, CertificateFiles, ClientAuth, Settings, Version};
 
 /// Longer than any browser asks for.
 const LONGEST_HSTS: Duration = Duration::from_secs(3650 * 86400);
@@ -66,10 +66,10 @@ fn one(entry: &Field<'_>, base: &Path) -> Option<CertificateFiles> {
         ocsp: ocsp.as_ref().and_then(path),
     };
     if let Err(error) = Certificate::read(&files, SystemClock::default().now()) {
-        let at = match &error {
-            TlsError::File { path, .. } if *path == files.certificate => &certificate,
-            TlsError::File { path, .. } if *path == files.key => &key,
-            TlsError::File { path, .. } if Some(path) == files.ocsp.as_ref() => ocsp.as_ref().unwrap_or(&key),
+        let at = match error.path() {
+            Some(path) if path == files.certificate => &certificate,
+            Some(path) if path == files.key => &key,
+            Some(path) if Some(path) == files.ocsp.as_deref() => ocsp.as_ref().unwrap_or(&key),
             _ => &certificate,
         };
         at.error(

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{FileMark, SETTLED};
+use super::{FileMark, SETTLED, may_pass};
 use crate::base::clock::Timestamp;
 use crate::server::tls::{Settings, Tls, TlsError};
 
@@ -11,6 +11,8 @@ pub(in crate::app) struct Certificates {
     tls: Arc<Tls>,
     settings: Settings,
     seen: Vec<Option<FileMark>>,
+    /// The log has said that the system would not let them be read.
+    unread: bool,
 }
 
 impl Certificates {
@@ -21,7 +23,7 @@ impl Certificates {
     pub(in crate::app) fn load(settings: &Settings, now: Timestamp) -> Result<Self, TlsError> {
         // Before the reading: a change in between is found by the next look.
         let seen = marks(settings);
-        Ok(Self { tls: Tls::load(settings, now)?, settings: settings.clone(), seen })
+        Ok(Self { tls: Tls::load(settings, now)?, settings: settings.clone(), seen, unread: false })
     }
 
     /// What handshakes go by.
@@ -52,13 +54,20 @@ impl Certificates {
         self.seen = marks(&self.settings);
         match self.tls.reload(&self.settings, now) {
             Ok(()) => {
+                self.unread = false;
                 let until = self.tls.status().certificates().iter().map(|c| c.not_after).min();
                 let until = until.map(|until| until.to_string()).unwrap_or_default();
                 tracing::info!(valid_until = until, "the certificates are reloaded");
                 true
             }
             Err(error) => {
-                tracing::error!(%error, "the new certificates are refused; the old ones stay");
+                let unread = matches!(&error, TlsError::Unread { source, .. } if may_pass(source));
+                if unread {
+                    self.seen = Vec::new();
+                }
+                if !(std::mem::replace(&mut self.unread, unread) && unread) {
+                    tracing::error!(%error, "the new certificates are refused; the old ones stay");
+                }
                 false
             }
         }

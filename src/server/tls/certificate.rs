@@ -119,7 +119,7 @@ pub(in crate::server) fn certified(
 
 fn read_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, TlsError> {
     let failed = |reason: String| TlsError::File { path: path.to_owned(), reason };
-    let unreadable = |error: std::io::Error| failed(format!("it cannot be read: {error}"));
+    let unreadable = |source| TlsError::Unread { path: path.to_owned(), source };
     // Before opening: opening a pipe would wait for a writer.
     let metadata = fs::metadata(path).map_err(unreadable)?;
     if !metadata.is_file() || metadata.len() > LARGEST_FILE {

@@ -105,9 +105,27 @@ pub enum TlsError {
         /// Why not, in words.
         reason: String,
     },
+    /// A file cannot be read.
+    #[error("{}: it cannot be read: {source}", path.display())]
+    Unread {
+        /// Which.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// Something that no file is to blame for.
     #[error("TLS cannot be set up: {0}")]
     Setup(#[from] rustls::Error),
+}
+
+impl TlsError {
+    /// The file that it is about.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Self::File { path, .. } | Self::Unread { path, .. } => Some(path),
+            Self::Setup(_) => None,
+        }
+    }
 }
 
 /// What a new connection goes by.
