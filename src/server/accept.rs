@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::io::unix::AsyncFd;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::server::Service;
 use crate::server::listener::Listener;
@@ -17,10 +17,13 @@ const COURTESY: Duration = Duration::from_millis(1);
 /// How long to wait when the system has no descriptor or memory for one more connection: no exit, no spin (X21).
 const BACK_OFF: Duration = Duration::from_millis(100);
 
+/// How long it must have been well before the log says again that it is not: at the limit, accepting works and fails in turn.
+const SILENCE: Duration = Duration::from_secs(10);
+
 /// Accepts for ever. All workers share each socket, so the kernel wakes them all; the one with fewer connections takes it.
 pub(super) async fn accept_all<S: Service>(worker: Rc<Worker<S>>, listener: Listener) {
     let Listener { socket, role, counts, .. } = listener;
-    let mut exhausted = false;
+    let mut failed: Option<Instant> = None;
     #[expect(
         deprecated,
         reason = "its successor is an unsafe fn; `ListenSocket` owns its descriptor, which is all it asks"
@@ -46,13 +49,13 @@ pub(super) async fn accept_all<S: Service>(worker: Rc<Worker<S>>, listener: List
             Err(_would_block) => continue,
         };
         match accepted {
-            Ok(()) => exhausted = false,
+            Ok(()) => {}
             Err(error) if is_the_clients(&error) => {}
             Err(error) => {
-                if !exhausted {
+                if failed.is_none_or(|last| last.elapsed() > SILENCE) {
                     tracing::error!(%error, "cannot accept connections; trying again every 100 ms");
                 }
-                exhausted = true;
+                failed = Some(Instant::now());
                 sleep(BACK_OFF).await;
             }
         }
