@@ -21,6 +21,8 @@ use crate::web::body::Progress;
 
 const PLENTY: usize = 256 * 1024;
 const MOST: usize = 2 * 1024 * 1024;
+/// What a client must take of a stream for it to have come on, if that is not all there is: a window of a byte a second is none.
+const STEP: usize = 1024;
 
 /// Of one connection.
 #[derive(Debug, Default)]
@@ -37,7 +39,9 @@ pub(super) struct Outbox {
 pub(super) struct Share {
     outbox: Rc<Outbox>,
     held: Cell<usize>,
-    /// It stands while the client has something to take; every byte that it takes is a step.
+    /// Bytes taken since the last step.
+    taken: Cell<usize>,
+    /// It stands while the client has something to take; what it takes is a step, if it is worth the name.
     pub(super) progress: Progress,
     /// The body that waits until nothing is held of it.
     body: RefCell<Option<Waker>>,
@@ -97,7 +101,11 @@ impl Share {
     fn let_go(&self, count: usize) {
         self.held.update(|held| held.saturating_sub(count));
         self.outbox.held.update(|held| held.saturating_sub(count));
-        self.progress.step();
+        self.taken.update(|taken| taken + count);
+        if self.held.get() == 0 || self.taken.get() >= STEP {
+            self.taken.set(0);
+            self.progress.step();
+        }
         if self.held.get() > 0 {
             self.progress.stand();
         } else if let Some(body) = self.body.take() {
@@ -212,9 +220,16 @@ mod tests {
     fn a_stream_stands_while_its_client_has_something_to_take_and_steps_when_it_takes() {
         let share = Share::of(&Rc::default());
         assert!(!share.progress.stands());
-        let mut held = piece(&share, 2);
+        let mut held = piece(&share, STEP + 1);
         let before = share.progress.steps();
         assert!(share.progress.stands());
+        for _ in 1..STEP {
+            held.advance(1);
+        }
+        assert!(
+            share.progress.stands() && share.progress.steps() == before,
+            "so little that it may go on for ever"
+        );
         held.advance(1);
         assert!(share.progress.stands() && share.progress.steps() != before);
         held.advance(1);
