@@ -13,7 +13,7 @@ def program(name):
     return path
 
 
-def start_nginx(test, folder, http, port, name="nginx", address="127.0.0.1"):
+def start_nginx(test, folder, http, port, name="nginx", address="127.0.0.1", connections=256):
     """nginx with `http` in its http block, up when `port` accepts; `test` ends it."""
     base = folder / name
     base.mkdir()
@@ -24,7 +24,7 @@ def start_nginx(test, folder, http, port, name="nginx", address="127.0.0.1"):
 daemon off;
 worker_processes 1;
 pid {base}/nginx.pid;
-events {{ worker_connections 256; }}
+events {{ worker_connections {connections}; }}
 http {{
   access_log off;
   sendfile on;
