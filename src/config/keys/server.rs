@@ -68,7 +68,7 @@ certificates = [{ certificate = "cert.pem", key = "cert.key" }]
             "server.handshake_timeout",
             SPAN,
             Value(r#""10s""#),
-            "time for the PROXY header and the TLS handshake together",
+            "time for the PROXY header and the TLS handshake together; with `h2c`, for the first bytes, which tell the protocol",
         ),
         key("server.first_byte_timeout", SPAN, Value(r#""30s""#), "time for the first byte of a connection"),
         key("server.head_timeout", SPAN, Value(r#""60s""#), "time for a whole request head"),
