@@ -32,11 +32,17 @@ const PRESET_NAMES: &[&str] = &[
 ];
 
 /// Names that the gateway itself sets, drops or frames by. Sent as they are they are dealt with where they belong; a look-alike
-/// would stand beside ours in an upstream that folds names, so it is removed.
+/// would stand beside ours in an upstream that folds names, so it is removed. So are the names under which servers of CGI and WSGI
+/// keep what the request line said: gunicorn takes `SCRIPT_NAME` off the path.
 const OWN_NAMES: &[&str] = &[
     "client-ip",
     "content-length",
     "front-end-https",
+    "path-info",
+    "query-string",
+    "request-method",
+    "request-uri",
+    "script-name",
     "transfer-encoding",
     "true-client-ip",
     "x-client-ip",
@@ -46,10 +52,13 @@ const OWN_NAMES: &[&str] = &[
     "x-http-method-override",
     "x-method-override",
     "x-original-host",
+    "x-original-method",
+    "x-original-uri",
     "x-original-url",
     "x-real-ip",
     "x-request-id",
     "x-rewrite-url",
+    "x-script-name",
     "x-url-scheme",
 ];
 /// The family of names that proxies write, folded.
@@ -286,6 +295,9 @@ mod tests {
             "transfer_encoding",
             "Content_Length",
             "Proxy_Authorization",
+            "SCRIPT_NAME",
+            "path_info",
+            "X.Script.Name",
             "x-real-ip",
         ]);
         firewall.strip(&mut map, OddNames::Pass);

@@ -41,7 +41,17 @@ pub(super) fn is_misleading(name: &str) -> bool {
 /// Fields that some apps take for the target or the method in place of the request's own, which were judged: nobody has a word
 /// there, because proxies pass them on as clients send them.
 fn names_a_target(name: &str) -> bool {
-    matches!(name, "x-forwarded-method" | "x-forwarded-uri" | "x-original-url" | "x-rewrite-url")
+    matches!(
+        name,
+        "script-name"
+            | "x-forwarded-method"
+            | "x-forwarded-uri"
+            | "x-original-method"
+            | "x-original-uri"
+            | "x-original-url"
+            | "x-rewrite-url"
+            | "x-script-name"
+    )
 }
 
 /// The client as the gateway sees it.

@@ -1,7 +1,7 @@
 //! One reading of a host: lower case, no trailing dot, port apart. The only place that knows about either (P5, P12).
 
 use std::borrow::Cow;
-use std::net::Ipv6Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// A host and the port it was given with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,7 +19,8 @@ pub struct InvalidHost;
 
 impl<'a> Host<'a> {
     /// Reads `host [":" port]` (RFC 9110 section 7.2). User information, lists, paths, percent-escapes and an empty name or port
-    /// are refused. Names are at most 253 bytes of letters, digits, `-`, `_` and inner dots.
+    /// are refused. Names are at most 253 bytes of letters, digits, `-`, `_` and inner dots. One that ends in a number is an IPv4
+    /// address in its usual form, or refused: many read `10.1` and `0xa.0.0.1` as addresses too (the URL standard does).
     ///
     /// # Errors
     /// [`InvalidHost`] for everything else.
@@ -45,6 +46,7 @@ impl<'a> Host<'a> {
             || name.starts_with('.')
             || name.contains("..")
             || name.ends_with('.')
+            || (ends_in_a_number(name) && name.parse::<Ipv4Addr>().is_err())
         {
             return Err(InvalidHost);
         }
@@ -60,6 +62,16 @@ impl<'a> Host<'a> {
     pub fn same_place(&self, other: &Host<'_>, default: u16) -> bool {
         self.name == other.name && self.port.unwrap_or(default) == other.port.unwrap_or(default)
     }
+}
+
+/// Whether the last label is one that would be read as a part of an IPv4 address.
+fn ends_in_a_number(name: &str) -> bool {
+    let last = name.rsplit('.').next().unwrap_or_default();
+    let (digits, hexadecimal) = match last.strip_prefix("0x").or_else(|| last.strip_prefix("0X")) {
+        Some(digits) => (digits, true),
+        None => (last, false),
+    };
+    digits.bytes().all(|b| if hexadecimal { b.is_ascii_hexdigit() } else { b.is_ascii_digit() })
 }
 
 /// Digits only: `parse` alone would take a leading `+`.
@@ -83,6 +95,9 @@ mod tests {
             ("[::1]:443", "[::1]", Some(443)),
             ("[2001:DB8::1]", "[2001:db8::1]", None),
             ("a_b", "a_b", None),
+            ("10.0.0.1.:80", "10.0.0.1", Some(80)),
+            ("app.1a", "app.1a", None),
+            ("0xg.0xyz", "0xg.0xyz", None),
         ] {
             let host = Host::parse(text).expect(text);
             assert_eq!((&*host.name, host.port), (name, port), "{text}");
@@ -94,6 +109,29 @@ mod tests {
         for text in [
             "", ".", "a..b", ".a", "a,b", "a/b", "a?c", "u@a", "a b", "a:", "a:+80", "a:65536", "a:80:80",
             "a%41", "[::1", "[x]", "[::1]x", "::1", "é", "a\0", "a..", "[::1]:",
+        ] {
+            assert_eq!(Host::parse(text), Err(InvalidHost), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_number_in_another_form_than_that_of_an_address_is_refused() {
+        for text in [
+            "10.1",
+            "10.0.1",
+            "167772161",
+            "0xa000001",
+            "0xA.0.0.1",
+            "10.0.0.0x1",
+            "012.0.0.1",
+            "10.0.0.01",
+            "10.0.0.256",
+            "1.2.3.4.5",
+            "app.1",
+            "app.0x1",
+            "0x",
+            "app.0X",
+            "0",
         ] {
             assert_eq!(Host::parse(text), Err(InvalidHost), "{text:?}");
         }

@@ -2,8 +2,8 @@
 //!
 //! The bytes themselves are never rewritten: what is forwarded is what was decided on. A [`PathReadings`] holds what routes and
 //! rules look at: the path with its percent-escapes decoded, and, where an upstream may read it another way (empty segments
-//! merged, `;parameters` and what follows an encoded `?` cut off, encoded slashes as separators, escapes decoded once more), those
-//! other readings too. A request whose readings lead to different routes is refused.
+//! merged, `;parameters` and what follows an encoded `?` cut off, encoded slashes as separators, escapes decoded once more, a host
+//! behind `//`), those other readings too. A request whose readings lead to different routes is refused.
 
 use std::borrow::Cow;
 
@@ -70,6 +70,10 @@ pub fn read_path(raw: &str) -> Result<PathReadings<'_>, PathRefusal> {
     for reading in Reading::others() {
         add(join(&segments, reading));
     }
+    let host_first = raw.starts_with("//");
+    if host_first {
+        behind_a_host(&segments).for_each(&mut add);
+    }
     // An upstream that decodes once more reads `/%2561dmin` as `/admin`.
     let mut again = segments;
     let mut depth = 1;
@@ -84,6 +88,9 @@ pub fn read_path(raw: &str) -> Result<PathReadings<'_>, PathRefusal> {
             .into_iter()
             .chain(Reading::others())
             .for_each(|reading| add(join(&again, reading)));
+        if host_first {
+            behind_a_host(&again).for_each(&mut add);
+        }
     }
     Ok(PathReadings { primary: Cow::Owned(primary), others, encoded_slash })
 }
@@ -217,6 +224,15 @@ impl Reading {
     }
 }
 
+/// The readings of an upstream that parses the target as a URL: what comes first behind `//` is a host there, behind more slashes
+/// too, and the path begins after it.
+fn behind_a_host(segments: &[Segment]) -> impl Iterator<Item = String> {
+    let host = segments.iter().position(|segment| !segment.0.is_empty());
+    let path = host.and_then(|host| segments.get(host + 1..)).unwrap_or_default();
+    let readings = std::iter::once(Reading::default()).chain(Reading::others());
+    readings.map(move |reading| if path.is_empty() { "/".to_owned() } else { join(path, reading) })
+}
+
 /// The path text of one reading. Bytes that are not UTF-8 become U+FFFD, which no configured path contains.
 fn join(segments: &[Segment], reading: Reading) -> String {
     let mut path = String::new();
@@ -338,7 +354,23 @@ mod tests {
     fn an_empty_segment_is_read_both_ways() {
         let read = read_path("//prot//x/").unwrap();
         assert_eq!(read.primary, "//prot//x/");
-        assert_eq!(read.others, ["/prot/x/"]);
+        assert_eq!(read.others, ["/prot/x/", "//x/", "/x/"]);
+    }
+
+    #[test]
+    fn what_follows_two_slashes_is_read_as_a_host_too() {
+        for (path, behind) in [
+            ("//x/prot", "/prot"),
+            ("///x/prot", "/prot"),
+            ("//u@x:80/prot", "/prot"),
+            ("//x/%2570rot", "/prot"),
+            ("//x/prot;y", "/prot"),
+            ("//x", "/"),
+            ("//", "/"),
+        ] {
+            assert!(read_path(path).unwrap().others.iter().any(|other| other == behind), "{path}");
+        }
+        assert!(!read_path("/x//y/prot").unwrap().others.iter().any(|other| other == "/prot"));
     }
 
     #[test]

@@ -22,9 +22,10 @@ class GoAway:
 
 
 class Http2:
-    """One connection, over TLS when `tls` is the file of an authority. `events` holds what came and was not asked for yet."""
+    """One connection, over TLS when `tls` is the file of an authority. `events` holds what came and was not asked for yet. With
+    `as_given` the library does not keep us from sending what no client may."""
 
-    def __init__(self, port, tls=None, name="127.0.0.1"):
+    def __init__(self, port, tls=None, name="127.0.0.1", as_given=False):
         stream = socket.create_connection(("127.0.0.1", port), timeout=20)
         if tls:
             context = ssl.create_default_context(cafile=str(tls))
@@ -32,7 +33,8 @@ class Http2:
             stream = context.wrap_socket(stream, server_hostname=name)
             assert stream.selected_alpn_protocol() == "h2", stream.selected_alpn_protocol()
         self.stream, self.scheme = stream, "https" if tls else "http"
-        self.h2 = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True, header_encoding="utf-8"))
+        checks = {"validate_outbound_headers": False, "normalize_outbound_headers": False} if as_given else {}
+        self.h2 = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True, header_encoding="utf-8", **checks))
         self.h2.initiate_connection()
         self.events = []
         self.left = b""

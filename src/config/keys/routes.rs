@@ -122,8 +122,8 @@ headers = { user = "X-Remote-User" }
             `fluidgate check` warns of what one route lets through that another one guards, and `run` and a reload log the same. \
             They start all the same, since each can be meant:\n\n\
             - an exact path whose neighbour (`/a/` beside `/a`) lets in more people: many apps take both for one page;\n\
-            - a path that differs from a guarded one, or from what it lies below, by upper and lower case only. Paths are compared \
-            exactly: before an app that takes `/Admin` for `/admin`, guard `/` and open single paths;\n\
+            - a path that differs from a guarded one, or from what it lies below, by upper and lower case only. Where no \
+            route names the other spelling, such a request is refused;\n\
             - methods that a guarded route does not name and that fall to a laxer route of the same place. Let the laxer one name its \
             methods: others are then 405;\n\
             - a prefix that is stripped or replaced so that a guarded path of the same upstream is reached through it, or a public \
@@ -132,5 +132,8 @@ headers = { user = "X-Remote-User" }
             taken for two sites;\n\
             - a path that is guarded for all hosts, and a host whose own routes, which come first, open it;\n\
             - a user or a group that nobody in the user file has.\n\n\
-            A route that no request can reach, two that take the same requests, and an `access` that names nobody are errors.",
+            A route that no request can reach, two that take the same requests, and an `access` that names nobody are errors.\n\n\
+            Case counts in paths and methods, but many apps disregard it: a path that would lead to another place without regard to \
+            case is refused (400), and so is `post` where a route names `POST` (405). [refused-requests.md](refused-requests.md) lists \
+            all that is refused.",
 };
