@@ -26,6 +26,7 @@ GIVEN_PORTS = set()
 PASSWORDS = {
     "alice": "alice-correct-horse-battery-41",
     "bob": "bob-staple-granite-lantern-77",
+    "carol": "carol-violet-anchor-meadow-52",
 }
 
 
