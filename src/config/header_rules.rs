@@ -6,6 +6,7 @@ use http::{HeaderName, HeaderValue};
 
 use super::reader::{Field, Section};
 use crate::gateway::header_rules::HeaderRules;
+use crate::gateway::identity_headers::fold;
 
 /// Which way the message goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,8 +76,11 @@ fn named(
     Some(name)
 }
 
-/// Why a name is none of a route's business, and what to do about it.
+/// Why a name is none of a route's business, and what to do about it. Of a request's field a rule changes every spelling, so that
+/// one stands for all.
 fn refusal(name: &str, direction: Direction, writes: bool) -> Option<(&'static str, &'static str)> {
+    let folded: String = name.bytes().map(fold).map(char::from).collect();
+    let name = if direction == Direction::Request { &folded } else { name };
     match name {
         "connection" | "keep-alive" | "te" | "trailer" | "transfer-encoding" | "upgrade"
         | "http2-settings" | "expect" | "proxy" => {

@@ -226,6 +226,14 @@ fn each_problem_has_its_exact_place() {
             "8:29: \"Host\" cannot be changed by a route",
         ),
         (
+            &format!("{ROUTE}request_headers = {{ remove = [\"sec_websocket_key\"] }}\n"),
+            "8:31: \"sec_websocket_key\" cannot be changed by a route",
+        ),
+        (
+            &format!("{ROUTE}request_headers = {{ remove = [\"Content.Length\"] }}\n"),
+            "8:31: \"Content.Length\" cannot be changed by a route",
+        ),
+        (
             &format!("{ROUTE}request_headers = {{ set = {{ Cookie = \"x\" }} }}\n"),
             "8:29: \"Cookie\" cannot be changed",
         ),

@@ -23,13 +23,22 @@ impl HeaderRules {
         if self.remove.is_empty() && self.set.is_empty() {
             return self.apply(headers);
         }
-        let ours = || self.remove.iter().chain(self.set.iter().map(|(name, _)| name));
-        let look_alike = |name: &&HeaderName| ours().any(|own| own != *name && reads_alike(own, name));
+        let look_alike =
+            |name: &&HeaderName| self.decided().any(|own| own != *name && reads_alike(own, name));
         let doomed: Vec<HeaderName> = headers.keys().filter(look_alike).cloned().collect();
         for name in doomed {
             headers.remove(name);
         }
         self.apply(headers);
+    }
+
+    /// Whether what a request says by `name` is for the rules to say: it is a field that they take out or set, or reads like one.
+    pub fn decide(&self, name: &HeaderName) -> bool {
+        self.decided().any(|own| reads_alike(own, name))
+    }
+
+    fn decided(&self) -> impl Iterator<Item = &HeaderName> {
+        self.remove.iter().chain(self.set.iter().map(|(name, _)| name))
     }
 
     /// Changes `headers`.

@@ -210,7 +210,8 @@ pub(super) fn reads_alike(one: &HeaderName, other: &HeaderName) -> bool {
         && one.as_str().bytes().map(fold).eq(other.as_str().bytes().map(fold))
 }
 
-fn fold(byte: u8) -> u8 {
+/// A sign of a name, as upstreams that fold names read it.
+pub(crate) fn fold(byte: u8) -> u8 {
     if byte.is_ascii_alphanumeric() { byte.to_ascii_lowercase() } else { b'-' }
 }
 

@@ -78,7 +78,6 @@ pub struct Gateway {
 }
 
 /// What a route leads to.
-#[derive(Debug)]
 pub struct RouteTarget {
     name: String,
     counted_as: RouteId,
@@ -98,7 +97,8 @@ pub struct RouteTarget {
     injected: InjectedHeaders,
     odd_names: OddNames,
     allow_encoded_slashes: bool,
-    allow_trailers: bool,
+    /// Which trailers of requests pass; `None` for none.
+    trailers: Option<TrailerFilter>,
     max_body: Option<u64>,
     activity: Activity,
     websocket_origins: Vec<String>,
@@ -147,6 +147,7 @@ impl Gateway {
     /// # Errors
     /// See [`GatewayError`].
     pub fn build(settings: &Settings, secret: &Secret, parts: Parts) -> Result<Self, GatewayError> {
+        let firewall = Arc::new(HeaderFirewall::new(settings.routes.iter().map(|route| &route.headers)));
         let mut routes = RouteTable::default();
         let spot = |route: &'_ RouteSettings| (route.host.clone(), route.path.clone(), route.exact);
         let by_method: HashSet<_> =
@@ -156,6 +157,7 @@ impl Gateway {
                 return Err(GatewayError::NoUpstream(route.name.clone()));
             }
             let odd_allowed = route.allow_odd_header_names || route.access == Access::Public;
+            let odd_names = if odd_allowed { OddNames::Pass } else { OddNames::Drop };
             let target = Arc::new(RouteTarget {
                 name: route.name.clone(),
                 counted_as: parts.requests.route(&route.name),
@@ -170,9 +172,11 @@ impl Gateway {
                 response_headers: route.response_headers.clone(),
                 access: route.access.clone(),
                 injected: InjectedHeaders::new(&route.headers),
-                odd_names: if odd_allowed { OddNames::Pass } else { OddNames::Drop },
+                odd_names,
                 allow_encoded_slashes: route.allow_encoded_slashes,
-                allow_trailers: route.allow_trailers,
+                trailers: route
+                    .allow_trailers
+                    .then(|| trailers(&firewall, odd_names, &route.request_headers)),
                 max_body: route.max_body,
                 activity: if route.counts_as_activity { Activity::Counts } else { Activity::Ignored },
                 websocket_origins: route.websocket_origins.clone(),
@@ -185,7 +189,7 @@ impl Gateway {
         Ok(Self {
             routes,
             own_paths: OwnPaths::new(&settings.prefix),
-            firewall: Arc::new(HeaderFirewall::new(settings.routes.iter().map(|route| &route.headers))),
+            firewall,
             form_tokens: FormTokens::new(secret),
             pages: Pages::new(&settings.prefix)?,
             head: settings.head,
@@ -200,12 +204,6 @@ impl Gateway {
         })
     }
 
-    /// Which request trailers may pass where `odd` names do, or do not.
-    fn trailers(&self, odd: OddNames) -> TrailerFilter {
-        let firewall = Arc::clone(&self.firewall);
-        Arc::new(move |name| !firewall.refuses(name, odd))
-    }
-
     /// What a tunnel keeps its session from idling out by.
     fn keep_alive(&self, activity: Activity) -> KeepAlive {
         KeepAlive {
@@ -215,6 +213,12 @@ impl Gateway {
             counts: Arc::clone(&self.requests),
         }
     }
+}
+
+/// Which request trailers may pass where `odd` names do, or do not: what no field of the head could get past, no trailer can.
+fn trailers(firewall: &Arc<HeaderFirewall>, odd: OddNames, rules: &HeaderRules) -> TrailerFilter {
+    let (firewall, rules) = (Arc::clone(firewall), rules.clone());
+    Arc::new(move |name| !firewall.refuses(name, odd) && !rules.decide(name))
 }
 
 /// Checked settings of the gateway itself.

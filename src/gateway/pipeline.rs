@@ -263,9 +263,9 @@ async fn walk(
     let accept = request.headers().get(ACCEPT).cloned();
     let version = request.version();
     let headers = request.headers_mut();
-    match route.allow_trailers {
-        true => hop_by_hop::strip_request_but_trailer(headers),
-        false => hop_by_hop::strip_request(headers),
+    match route.trailers {
+        Some(_) => hop_by_hop::strip_request_but_trailer(headers),
+        None => hop_by_hop::strip_request(headers),
     }
     gateway.firewall.strip(headers, route.odd_names);
     if route.by_method {
@@ -289,8 +289,8 @@ async fn walk(
         }
     }
     route.injected.inject(request.headers_mut(), &permit);
-    if route.allow_trailers {
-        request.body_mut().allow_trailers(gateway.trailers(route.odd_names));
+    if let Some(permitted) = &route.trailers {
+        request.body_mut().allow_trailers(permitted.clone());
     }
     let exceeded = match bound(request.body_mut(), route.max_body) {
         Ok(exceeded) => exceeded,

@@ -364,6 +364,12 @@ struct AnswerBody<B> {
     _hold: Option<Hold>,
 }
 
+impl<B> Drop for AnswerBody<B> {
+    fn drop(&mut self) {
+        self.share.leave();
+    }
+}
+
 impl<B: Body<Data = Bytes> + Unpin> Body for AnswerBody<B> {
     type Data = Piece;
     type Error = B::Error;

@@ -5,13 +5,14 @@
 //!
 //! | held of the whole connection | a stream hands out |
 //! | --- | --- |
-//! | less than `PLENTY` | whatever the library asks for: no client that takes its answers ever comes beyond this |
+//! | less than `PLENTY` | whatever the library asks for: a client that takes its answers, a few at a time, stays below this |
 //! | less than `MOST` | one piece, and the next when that one is gone |
 //! | more | nothing, until others are gone |
 //!
 //! So no stream whose own client side stands still keeps its neighbours from theirs, before they are very many.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
@@ -24,14 +25,19 @@ const MOST: usize = 2 * 1024 * 1024;
 /// What a client must take of a stream for it to have come on, if that is not all there is: a window of a byte a second is none.
 const STEP: usize = 1024;
 
+/// The most that ever waited at a time on one connection.
+#[cfg(test)]
+pub(super) static LARGEST_CROWD: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+
 /// Of one connection.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
     held: Cell<usize>,
     /// All bytes that were ever taken.
     taken: Cell<u64>,
-    /// Bodies that may hand out nothing at all.
-    crowd: RefCell<Vec<Waker>>,
+    /// Bodies that may hand out nothing at all, by their tickets. Only those that are there: a waker keeps all that its task was.
+    crowd: RefCell<BTreeMap<u64, Waker>>,
+    next_ticket: Cell<u64>,
 }
 
 /// Of one stream.
@@ -45,6 +51,8 @@ pub(super) struct Share {
     pub(super) progress: Progress,
     /// The body that waits until nothing is held of it.
     body: RefCell<Option<Waker>>,
+    /// Its place among those that wait for others, until it may hand out something.
+    ticket: Cell<Option<u64>>,
 }
 
 impl Outbox {
@@ -57,6 +65,12 @@ impl Outbox {
     pub(super) fn taken(&self) -> u64 {
         self.taken.get()
     }
+
+    fn draw_ticket(&self) -> u64 {
+        let ticket = self.next_ticket.get();
+        self.next_ticket.set(ticket + 1);
+        ticket
+    }
 }
 
 impl Share {
@@ -68,17 +82,25 @@ impl Share {
     pub(super) fn poll_room(&self, cx: &Context<'_>) -> Poll<()> {
         let of_all = self.outbox.held.get();
         if of_all < PLENTY || (self.held.get() == 0 && of_all < MOST) {
+            self.ticket.set(None);
             return Poll::Ready(());
         }
         if self.held.get() == 0 {
-            let mut crowd = self.outbox.crowd.borrow_mut();
-            if !crowd.iter().any(|known| known.will_wake(cx.waker())) {
-                crowd.push(cx.waker().clone());
-            }
+            let ticket = self.ticket.get().unwrap_or_else(|| self.outbox.draw_ticket());
+            self.ticket.set(Some(ticket));
+            let _before = self.outbox.crowd.borrow_mut().insert(ticket, cx.waker().clone());
+            #[cfg(test)]
+            LARGEST_CROWD.fetch_max(self.outbox.crowd.borrow().len(), std::sync::atomic::Ordering::Relaxed);
         } else {
             self.body.replace(Some(cx.waker().clone()));
         }
         Poll::Pending
+    }
+
+    /// The stream's body is gone: it waits for nothing any more.
+    pub(super) fn leave(&self) {
+        let _own = self.body.take();
+        let _in_crowd = self.ticket.take().and_then(|ticket| self.outbox.crowd.borrow_mut().remove(&ticket));
     }
 
     /// Whether the end may be said along with the last piece. Where much is held the end waits for that piece to be taken: until
@@ -112,7 +134,7 @@ impl Share {
             body.wake();
         }
         if self.outbox.held.get() < MOST {
-            for body in self.outbox.crowd.take() {
+            for body in self.outbox.crowd.take().into_values() {
                 body.wake();
             }
         }
@@ -214,6 +236,52 @@ mod tests {
         drop(held);
         assert_eq!(woken.each_ref().map(|woken| woken.times()), [1, 2]);
         assert!(other.poll_room(&second).is_ready());
+    }
+
+    #[test]
+    fn bodies_that_are_gone_leave_no_trace_among_those_that_wait() {
+        let outbox = Rc::default();
+        let (woken, gone) = (Arc::<Woken>::default(), Arc::<Woken>::default());
+        let (stays, leaves) = (woken.clone().into(), gone.clone().into());
+        let (stays, leaves) = (Context::from_waker(&stays), Context::from_waker(&leaves));
+        let held = piece(&Share::of(&outbox), MOST);
+        let open = [Share::of(&outbox), Share::of(&outbox)];
+        for _ in 0..10_000 {
+            let reset = Share::of(&outbox);
+            assert!(open.iter().all(|share| share.poll_room(&stays).is_pending()));
+            assert!(reset.poll_room(&leaves).is_pending());
+            reset.leave();
+            assert_eq!(outbox.crowd.borrow().len(), open.len());
+        }
+        // One that waits for its own piece.
+        let own = Share::of(&outbox);
+        let _held = piece(&own, 1);
+        assert!(own.poll_room(&leaves).is_pending());
+        own.leave();
+        assert_eq!(Arc::strong_count(&gone), 2, "kept by the test's own variable and waker");
+        drop(held);
+        assert_eq!((woken.times(), gone.times()), (2, 0));
+    }
+
+    #[test]
+    fn those_that_wait_are_woken_in_the_order_in_which_they_came_however_often_in_vain() {
+        let outbox = Rc::default();
+        let waker = Waker::noop();
+        let cx = Context::from_waker(waker);
+        let (early, late) = (Share::of(&outbox), Share::of(&outbox));
+        let mut held = piece(&Share::of(&outbox), MOST);
+        assert!(early.poll_room(&cx).is_pending() && late.poll_room(&cx).is_pending());
+        held.advance(1);
+        let _took_the_room = piece(&Share::of(&outbox), 1);
+        assert!(late.poll_room(&cx).is_pending() && early.poll_room(&cx).is_pending());
+        assert!(early.ticket.get() < late.ticket.get(), "each kept its place");
+        held.advance(1);
+        assert!(early.poll_room(&cx).is_ready());
+        let took_the_room = piece(&early, 1);
+        drop(took_the_room);
+        let _took_the_room = piece(&Share::of(&outbox), 1);
+        assert!(early.poll_room(&cx).is_pending());
+        assert!(late.ticket.get() < early.ticket.get(), "who has had something waits behind");
     }
 
     #[test]

@@ -362,3 +362,29 @@ fn no_look_alike_stands_beside_a_field_that_a_route_sets() {
         }
     }
 }
+
+#[test]
+fn no_trailer_says_what_a_route_sets_or_takes_out() {
+    let upstream = TestUpstream::echoing_targets();
+    let doors = Doors::of(Setup::routes(format!(
+        "[[routes]]\nupstream = [\"{}\"]\naccess = \"public\"\nallow_trailers = true\n\
+         request_headers = {{ set = {{ X-Role = \"guest\" }}, remove = [\"X-Debug\"], add = {{ X-Tag = \"b\" }} }}\n",
+        upstream.url()
+    )));
+    let names = ["X-Role", "X_Role", "x.role", "X~ROLE", "X-Debug", "X_Debug", "X-Tag", "X-Roles"];
+    for way in Way::ALL {
+        let trailers = names.map(|name| (name, "admin"));
+        let ask = Ask::new("POST", "/").field("Trailer", names.join(", ")).body("body", &trailers);
+        assert_eq!(doors.status(way, &ask), Some(200), "{way:?}");
+    }
+    drop(doors);
+    let tapes = upstream.into_tapes();
+    let messages: Vec<_> = tapes.iter().flat_map(|tape| strict::messages(tape).unwrap()).collect();
+    assert_eq!(messages.len(), Way::ALL.len());
+    for message in messages {
+        let mut passed: Vec<_> = message.trailers.iter().map(|(name, _)| name.to_lowercase()).collect();
+        passed.sort();
+        assert_eq!(passed, ["x-roles", "x-tag"], "{message:?}");
+        assert_eq!(message.header("x-role"), Some("guest"));
+    }
+}

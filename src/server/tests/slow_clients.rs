@@ -40,12 +40,20 @@ fn asking(server: &Running, path: &str, times: usize, of_stream: u32, of_connect
         stream.write_all(&more_room(0, of_connection)).unwrap();
     }
     for number in 0..times {
-        // :method GET, :scheme http, :authority a, :path
-        let head =
-            [&b"\x82\x86\x01\x01a\x04"[..], &[u8::try_from(path.len()).unwrap()], path.as_bytes()].concat();
-        stream.write_all(&frame(1, 5, id(number), &head)).unwrap();
+        stream.write_all(&request(number, path)).unwrap();
     }
     stream
+}
+
+fn request(number: usize, path: &str) -> Vec<u8> {
+    // :method GET, :scheme http, :authority a, :path
+    let head =
+        [&b"\x82\x86\x01\x01a\x04"[..], &[u8::try_from(path.len()).unwrap()], path.as_bytes()].concat();
+    frame(1, 5, id(number), &head)
+}
+
+fn reset(number: usize) -> Vec<u8> {
+    frame(3, 0, id(number), &8_u32.to_be_bytes())
 }
 
 /// The stream of the request with this number, from 0.
@@ -88,6 +96,20 @@ fn taken_of(stream: &mut TcpStream, answers: usize, mut also: impl FnMut(&mut Tc
         }
     }
     bytes
+}
+
+/// Reads on until there is a frame of the kind and stream that are sought.
+fn read_until(stream: &mut TcpStream, sought: impl Fn(u8, u32) -> bool) {
+    loop {
+        let mut head = [0; 9];
+        stream.read_exact(&mut head).unwrap();
+        let mut payload =
+            vec![0; usize::from(head[0]) << 16 | usize::from(head[1]) << 8 | usize::from(head[2])];
+        stream.read_exact(&mut payload).unwrap();
+        if sought(head[3], u32::from_be_bytes([head[5], head[6], head[7], head[8]])) {
+            return;
+        }
+    }
 }
 
 /// Returns when a sweep has judged all connections by a time `span` later.
@@ -164,7 +186,7 @@ fn answers_that_had_to_wait_go_on_when_there_is_room_also_after_others_were_rese
         assert!(server.client().get("/").contains("hello"));
     }
     for number in (0..ANSWERS).filter(|number| number % 2 == 0) {
-        client.write_all(&frame(3, 0, id(number), &8_u32.to_be_bytes())).unwrap();
+        client.write_all(&reset(number)).unwrap();
     }
     // In small steps for some, at once for others.
     for number in (0..ANSWERS).filter(|number| number % 2 == 1) {
@@ -173,6 +195,24 @@ fn answers_that_had_to_wait_go_on_when_there_is_room_also_after_others_were_rese
         }
     }
     assert_eq!(taken_of(&mut client, ANSWERS / 2, |_, _| {}), ANSWERS / 2 * 4 * PIECE.len());
+}
+
+#[test]
+fn streams_that_are_reset_while_they_wait_behind_others_are_not_remembered() {
+    /// As many as it takes to hold all that may be held, and all that may be open beside the one that is reset.
+    const STANDING: usize = 60;
+    const ROUNDS: usize = 500;
+    let server = server();
+    let mut client = asking(&server, "/endless", STANDING, 0, WIDE);
+    for number in STANDING..STANDING + ROUNDS {
+        client.write_all(&request(number, "/endless")).unwrap();
+        // Its body has been asked when its head is there.
+        read_until(&mut client, |kind, stream| kind == 1 && stream == id(number));
+        client.write_all(&reset(number)).unwrap();
+    }
+    // No other test has more streams open at a time than a connection may.
+    let crowd = crate::server::outbox::LARGEST_CROWD.load(Ordering::Relaxed);
+    assert!((1..=ANSWERS).contains(&crowd), "{crowd} wait");
 }
 
 #[test]
