@@ -39,6 +39,9 @@ class Stall:
 
     def span(self, limits):
         earliest = (self.after or self.before)(limits)
+        if self.way in ("h2", "h2c"):
+            # Whoever does not say yes to a ping, or says it inside another frame, is gone as soon as that is due.
+            earliest = min(earliest, limits.ping + limits.pong)
         # Deadlines are looked at once a second, and time moves on in the same steps: they come up to a second early or late.
         return max(0, earliest - 1.5), self.before(limits) + 2
 
