@@ -9,8 +9,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{COOKIE, HOST};
-use http::{HeaderMap, HeaderValue, Method, Request, Response};
+use http::{HeaderValue, Method, Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::rt::Executor;
@@ -23,6 +22,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use crate::server::client_stream::ClientStream;
 use crate::server::contain::{Panicked, contained};
 use crate::server::http1::with_hsts;
+use crate::server::http2_head;
 use crate::server::outbox::{Piece, Share};
 use crate::server::stall::{Activity, Order};
 use crate::server::streams::{CONNECTION_WINDOW, STREAM_WINDOW, Stream, StreamEntry, Streams};
@@ -198,47 +198,10 @@ fn answer<S: Service>(
     let stream = Stream::of(&served.streams.outbox);
     served.tasks.belong_to(Some(&stream));
     let hold = Hold::new(&served.activity, &served.streams, &stream);
-    shorten(request.headers_mut(), served.max_headers);
-    as_http1(&mut request);
+    http2_head::read(&mut request, served.max_headers);
     let upgrade = (request.method() == Method::CONNECT).then(|| hyper::upgrade::on(&mut request));
     let request = request.map(|body| InboundBody::of_stream(body, Rc::clone(&stream.inbound)));
     answer_with(served, stream, hold, request, upgrade)
-}
-
-/// Lets go of the fields of a head that will be refused for having more than `most`, but for the one that shows it. A byte each on
-/// the wire, they take a hundred times that here, and all streams of all connections may have come before the first is looked at.
-fn shorten(headers: &mut HeaderMap, most: usize) {
-    if headers.len() <= most {
-        return;
-    }
-    let mut last = None;
-    for (name, value) in std::mem::take(headers) {
-        last = name.or(last);
-        if let Some(name) = last.clone().filter(|_| headers.len() <= most) {
-            headers.append(name, value);
-        }
-    }
-}
-
-/// What HTTP/2 says in its own way, in the fields that everything behind reads: the authority as Host, the cookie in one field
-/// (RFC 9113 section 8.2.3). A Host that is there stays, and is refused if it is another one.
-fn as_http1<B>(request: &mut Request<B>) {
-    let authority = request.uri().authority().map(|authority| HeaderValue::from_str(authority.as_str()));
-    let headers = request.headers_mut();
-    if let Some(Ok(authority)) = authority {
-        headers.entry(HOST).or_insert(authority);
-    }
-    let mut crumbs = headers.get_all(COOKIE).iter();
-    if let (Some(first), Some(_)) = (crumbs.next(), crumbs.next()) {
-        let mut whole = first.as_bytes().to_vec();
-        for crumb in headers.get_all(COOKIE).iter().skip(1) {
-            whole.extend_from_slice(b"; ");
-            whole.extend_from_slice(crumb.as_bytes());
-        }
-        if let Ok(whole) = HeaderValue::from_maybe_shared(Bytes::from(whole)) {
-            headers.insert(COOKIE, whole);
-        }
-    }
 }
 
 async fn answer_with<S: Service>(

@@ -37,6 +37,7 @@ pub mod fuzz;
 mod handed_over;
 mod http1;
 mod http2;
+mod http2_head;
 mod listener;
 mod metrics;
 mod outbox;

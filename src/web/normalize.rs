@@ -73,6 +73,10 @@ pub struct HeadLimits {
     pub fields: usize,
 }
 
+/// Marks a request some of whose fields were let go of, since they were too many: whatever is left of it is to be refused.
+#[derive(Clone, Copy, Debug)]
+pub struct CutShort;
+
 impl HeadLimits {
     /// Whether `request` is within them.
     ///
@@ -82,7 +86,8 @@ impl HeadLimits {
         if request.uri().path_and_query().is_some_and(|target| target.as_str().len() > self.target) {
             return Err(Refusal::LongTarget);
         }
-        if request.headers().len() > self.fields { Err(Refusal::ManyFields) } else { Ok(()) }
+        let cut_short = request.extensions().get::<CutShort>().is_some();
+        if cut_short || request.headers().len() > self.fields { Err(Refusal::ManyFields) } else { Ok(()) }
     }
 }
 

@@ -2,8 +2,9 @@
 //!
 //! The bytes themselves are never rewritten: what is forwarded is what was decided on. A [`PathReadings`] holds what routes and
 //! rules look at: the path with its percent-escapes decoded, and, where an upstream may read it another way (empty segments
-//! merged, `;parameters` and what follows an encoded `?` cut off, encoded slashes as separators, escapes decoded once more, a host
-//! behind `//`), those other readings too. A request whose readings lead to different routes is refused.
+//! merged, `;parameters` and what follows an encoded `?` cut off, of a segment or of the whole path, encoded slashes as separators,
+//! escapes decoded once more, a host behind `//`), those other readings too. A request whose readings lead to different routes is
+//! refused.
 
 use std::borrow::Cow;
 
@@ -67,13 +68,17 @@ pub fn read_path(raw: &str) -> Result<PathReadings<'_>, PathRefusal> {
             others.push(other);
         }
     };
-    for reading in Reading::others() {
-        add(join(&segments, reading));
-    }
     let host_first = raw.starts_with("//");
-    if host_first {
-        behind_a_host(&segments).for_each(&mut add);
-    }
+    let mut read = |segments: &[Segment]| {
+        let cut = before_a_query(segments);
+        for path in std::iter::once(segments).chain(cut.as_deref()) {
+            Reading::all().for_each(|reading| add(join(path, reading)));
+            if host_first {
+                behind_a_host(path).for_each(&mut add);
+            }
+        }
+    };
+    read(&segments);
     // An upstream that decodes once more reads `/%2561dmin` as `/admin`.
     let mut again = segments;
     let mut depth = 1;
@@ -84,13 +89,7 @@ pub fn read_path(raw: &str) -> Result<PathReadings<'_>, PathRefusal> {
             return Err(PathRefusal::DoubleEncoding);
         }
         again = decoded;
-        [Reading::default()]
-            .into_iter()
-            .chain(Reading::others())
-            .for_each(|reading| add(join(&again, reading)));
-        if host_first {
-            behind_a_host(&again).for_each(&mut add);
-        }
+        read(&again);
     }
     Ok(PathReadings { primary: Cow::Owned(primary), others, encoded_slash })
 }
@@ -113,6 +112,7 @@ fn is_plain(raw: &[u8]) -> bool {
 }
 
 /// One segment's decoded bytes.
+#[derive(Clone)]
 struct Segment(Vec<u8>);
 
 impl Segment {
@@ -178,7 +178,7 @@ fn decoded_again(segments: &[Segment]) -> Result<Option<Vec<Segment>>, PathRefus
     let decoded = segments.iter().map(|segment| {
         let again = segment.decoded_again()?;
         changed |= again.is_some();
-        Ok(again.unwrap_or_else(|| Segment(segment.0.clone())))
+        Ok(again.unwrap_or_else(|| segment.clone()))
     });
     let decoded = decoded.collect::<Result<Vec<_>, _>>()?;
     Ok(changed.then_some(decoded))
@@ -215,8 +215,8 @@ struct Reading {
 }
 
 impl Reading {
-    fn others() -> impl Iterator<Item = Reading> {
-        (1..8_u8).map(|mask| Reading {
+    fn all() -> impl Iterator<Item = Reading> {
+        (0..8_u8).map(|mask| Reading {
             merge_empty: mask & 1 != 0,
             cut_parameters: mask & 2 != 0,
             split_encoded: mask & 4 != 0,
@@ -224,13 +224,23 @@ impl Reading {
     }
 }
 
+/// The path of an upstream that decodes the whole target first and then looks for the query: it ends at the first `?` or `#` that
+/// shows, whatever segments follow. `None` when there is none.
+fn before_a_query(segments: &[Segment]) -> Option<Vec<Segment>> {
+    let ends = |byte: &u8| matches!(byte, b'?' | b'#');
+    let last = segments.iter().position(|segment| segment.0.iter().any(ends))?;
+    let mut path = segments.get(..=last)?.to_vec();
+    let Segment(bytes) = path.last_mut()?;
+    bytes.truncate(bytes.iter().position(ends)?);
+    Some(path)
+}
+
 /// The readings of an upstream that parses the target as a URL: what comes first behind `//` is a host there, behind more slashes
 /// too, and the path begins after it.
 fn behind_a_host(segments: &[Segment]) -> impl Iterator<Item = String> {
     let host = segments.iter().position(|segment| !segment.0.is_empty());
     let path = host.and_then(|host| segments.get(host + 1..)).unwrap_or_default();
-    let readings = std::iter::once(Reading::default()).chain(Reading::others());
-    readings.map(move |reading| if path.is_empty() { "/".to_owned() } else { join(path, reading) })
+    Reading::all().map(move |reading| if path.is_empty() { "/".to_owned() } else { join(path, reading) })
 }
 
 /// The path text of one reading. Bytes that are not UTF-8 become U+FFFD, which no configured path contains.
@@ -255,12 +265,19 @@ fn join(segments: &[Segment], reading: Reading) -> String {
             path.push_str(&text.replace('/', "%2F").replace('\\', "%5C"));
         }
     }
+    #[cfg(test)]
+    tests::JOINED.with(|joined| joined.set(joined.get() + path.len()));
     path
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    thread_local! {
+        /// The bytes of all readings that were made.
+        pub(super) static JOINED: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+    }
 
     fn refusal(raw: &str) -> PathRefusal {
         read_path(raw).expect_err(raw)
@@ -380,6 +397,51 @@ mod tests {
         assert_eq!(read.others, ["/prot/y"]);
         assert_eq!(read_path("/prot%3fx").unwrap().others, ["/prot"]);
         assert_eq!(read_path("/prot%23x").unwrap().others, ["/prot"]);
+    }
+
+    #[test]
+    fn the_whole_path_is_read_up_to_what_was_an_encoded_query_too() {
+        for path in [
+            "/report%3f/x",
+            "/report%23/x",
+            "/report%3fa/b%3fc/d",
+            "/report%253f/x",
+            "/report%25253f/x",
+            "/report%2523/x",
+            "/%2572eport%3f/x",
+            "/report%253fa%3f/x",
+            "//report%3f/x",
+            "//host/report%3f/x",
+        ] {
+            assert!(read_path(path).unwrap().others.iter().any(|other| other == "/report"), "{path}");
+        }
+        assert_eq!(read_path("/a%3fb/c").unwrap().others, ["/a/c", "/a"]);
+        assert_eq!(read_path("/%3f/x").unwrap().others, ["//x", "/x", "/"].map(str::to_owned));
+    }
+
+    #[test]
+    fn reading_a_path_costs_a_bounded_number_of_passes_however_deep_its_escapes_are() {
+        // Three times decoded, read whole or up to a query, with and without a host before it, in eight ways each.
+        const PASSES: usize = 3 * 2 * 2 * 8 + 1;
+        let nested = format!("%{}", "25".repeat(4000));
+        for path in [
+            format!("/{nested}"),
+            format!("//{nested}//{nested}"),
+            format!("/a/{nested}3f{nested};{nested}/b"),
+            format!("/{}", "%2525252561/".repeat(1000)),
+            format!("/{}", "%252561;%25253f/".repeat(1000)),
+            format!("//{}", "%252561".repeat(1000)),
+        ] {
+            JOINED.set(0);
+            let read = read_path(&path);
+            let joined = JOINED.get();
+            assert!(
+                joined > 0 && joined <= PASSES * path.len(),
+                "{joined} of {}: {:?}",
+                path.len(),
+                read.err()
+            );
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod grammar;
 use std::collections::{HashMap, HashSet};
 use std::io::Write;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
@@ -53,12 +54,17 @@ fn never_smuggled(seed: u64, count: usize, exchange: impl Fn(&Doors, usize) -> S
     let doors = Doors::of(half_open(&upstream));
     let say = |number: usize| format!("FLUIDGATE_SEED={seed}, mutation {number} of {count}");
     let numbers = Mutex::new(0..count);
+    let answered = AtomicUsize::new(0);
     std::thread::scope(|scope| {
         for _ in 0..CLIENTS {
             scope.spawn(|| {
                 loop {
                     let Some(number) = numbers.lock().unwrap().next() else { break };
                     let received = exchange(&doors, number);
+                    answered.fetch_add(
+                        usize::from(received.contains(&format!("/outer/{number:06}"))),
+                        Ordering::Relaxed,
+                    );
                     for (place, found) in received.match_indices("/outer/") {
                         // A mark that was mutated itself is nobody's.
                         let mark = received[place + found.len()..].split('/').next().unwrap_or_default();
@@ -81,7 +87,15 @@ fn never_smuggled(seed: u64, count: usize, exchange: impl Fn(&Doors, usize) -> S
     let log = doors.gateway.stop_and_read("access.log");
     let forwarded =
         judge(&upstream.into_tapes(), &log).unwrap_or_else(|wrong| panic!("FLUIDGATE_SEED={seed}: {wrong}"));
-    println!("FLUIDGATE_SEED={seed}: {count} mutations, {forwarded} requests reached the upstream");
+    let answered = answered.into_inner();
+    println!(
+        "FLUIDGATE_SEED={seed}: {count} mutations, {forwarded} reached the upstream, {answered} answered by it"
+    );
+    // A fifth is so by rights. Of what is never forwarded, or never read by the client, nothing was judged.
+    assert!(
+        forwarded.min(answered) >= count / 10,
+        "FLUIDGATE_SEED={seed}: {forwarded}, {answered} of {count}"
+    );
 }
 
 /// Holds what the upstream got against what was decided: every request whole or broken off, framed in one way, let in under its

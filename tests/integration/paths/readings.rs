@@ -6,6 +6,14 @@ pub fn leads_into(target: &str, place: &str) -> bool {
     readings(target).iter().any(|path| is_in(path, place))
 }
 
+/// Whether some app reads `target` as the very path `place`.
+pub fn leads_to(target: &str, place: &str) -> bool {
+    // Where it resolves, it may add no slash at the end, nor lose one.
+    unresolved(target)
+        .iter()
+        .any(|path| path == place || (!path.ends_with('/') && resolved(path, true) == place))
+}
+
 /// Whether every app reads `target` as a path in `place`, and none has to climb for it.
 pub fn stays_in(target: &str, place: &str) -> bool {
     unresolved(target).iter().all(|path| {
