@@ -33,7 +33,7 @@ impl DemoCommand {
     pub(super) fn run(self) -> ExitCode {
         match self.prepare() {
             Ok((config, password, state)) => {
-                diagnostics::start();
+                let _diagnostics = diagnostics::start();
                 serve(&config, |running| {
                     println!("url: {}", url(running));
                     println!("user: {USER}");

@@ -54,7 +54,7 @@ impl ProtectCommand {
             }
         };
         config.access_log.format = Format::Text;
-        diagnostics::start();
+        let _diagnostics = diagnostics::start();
         serve(&config, |running| {
             println!("url: {}", url(running));
             if let Some(password) = &prepared.created_password {

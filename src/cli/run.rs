@@ -21,7 +21,7 @@ pub(super) fn run(path: &Path) -> ExitCode {
         }
     };
     check::show(&loaded.warnings);
-    diagnostics::start();
+    let _diagnostics = diagnostics::start();
     serve(&loaded.config, |running| {
         for address in running.addresses() {
             tracing::info!(%address, "listening");

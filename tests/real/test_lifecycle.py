@@ -1,14 +1,16 @@
 """Start, health, restart and end of the real program."""
 
 import contextlib
+import fcntl
 import http.server
 import json
+import os
 import signal
 import subprocess
 import threading
 import unittest
 
-from harness import BINARY, Folder, Gateway, wait_until
+from harness import BINARY, Folder, Gateway, free_port, wait_until
 
 PIECE = b"x" * 65536
 PIECES = 64
@@ -139,3 +141,24 @@ class Lifecycle(unittest.TestCase):
         argv = [BINARY, "check", "-c", str(self.gateway.config)]
         done = subprocess.run(argv, capture_output=True, text=True, timeout=20)
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+
+    def test_a_standard_error_that_nobody_reads_holds_up_neither_a_request_nor_the_end(self):
+        pipe = self.folder.path / "said"
+        os.mkfifo(pipe)
+        reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+        self.addCleanup(os.close, reader)
+        fcntl.fcntl(reader, fcntl.F_SETPIPE_SZ, 4096)
+        folder = Folder()
+        self.addCleanup(folder.remove)
+        gateway = Gateway(
+            folder.path,
+            f'[[routes]]\nupstream = ["http://127.0.0.1:{self.app.server_port}"]\naccess = "public"\n'
+            f'[[routes]]\npath = "/dead"\nupstream = ["http://127.0.0.1:{free_port()}"]\naccess = "public"\n',
+        )
+        self.addCleanup(gateway.stop)
+        gateway.start(wrap=("sh", "-c", f'exec 2>{pipe}; exec "$@"', "sh"))
+        dead = gateway.client()
+        # Each says a line of more than a hundred bytes, so the pipe is full long before the last.
+        self.assertEqual([dead.request("GET", "/dead")[0].status for _ in range(90)], [502] * 90)
+        self.assertEqual([gateway.client().request("GET", "/")[0].status for _ in range(8)], [200] * 8)
+        self.assertEqual(gateway.stop(), 0)
