@@ -1,7 +1,7 @@
 //! A request that asks for a tunnel (WebSocket and the like): whose page may open it, how it goes up, what its answer becomes.
 
 use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE};
-use http::{HeaderMap, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 
 use crate::base::secret::{Random, RandomError};
 use crate::gateway::open_streams::SessionWatch;
@@ -11,7 +11,7 @@ use crate::gateway::same_origin::{PageOrigin, page_origin};
 use crate::gateway::tunnel::{KeepAlive, LiveTunnel};
 use crate::proxy::ForwardedBody;
 use crate::web::host::Host;
-use crate::web::upgrade::{Asked, HandshakeKey, set_upgrade};
+use crate::web::upgrade::{Asked, HandshakeKey, prove, set_upgrade};
 
 /// The code of a WebSocket that another site's page tried to open with our user's cookie.
 pub const FOREIGN_ORIGIN: &str = "websocket_origin";
@@ -57,7 +57,10 @@ pub fn comes_from_no_foreign_page(headers: &HeaderMap, host: &Host<'_>, allowed:
 #[derive(Debug)]
 pub struct Passing {
     asked: Asked,
+    /// Of a WebSocket: ours for the upstream.
     key: Option<HandshakeKey>,
+    /// And the client's own, if it has one.
+    clients_key: Option<HeaderValue>,
 }
 
 impl Passing {
@@ -70,19 +73,19 @@ impl Passing {
         request: &mut Request<B>,
         random: &dyn Random,
     ) -> Result<Box<Self>, RandomError> {
-        let key = match &asked {
-            Asked::Upgrade(protocol) => {
-                set_upgrade(request.headers_mut(), protocol.clone());
-                None
+        let key = if asked.is_websocket() { Some(HandshakeKey::new(random)?) } else { None };
+        let mut clients_key = None;
+        match (&asked, &key) {
+            (Asked::Upgrade(protocol), key) => {
+                let headers = request.headers_mut();
+                set_upgrade(headers, protocol.clone());
+                clients_key = key.as_ref().and_then(|key| key.stand_in(headers));
             }
-            Asked::ExtendedConnect | Asked::UnknownConnect => {
-                let key = HandshakeKey::new(random)?;
-                key.open(request);
-                Some(key)
-            }
-        };
+            (_, Some(key)) => key.open(request),
+            (_, None) => {}
+        }
         // Boxed: it is rare, and would make the future of every request larger.
-        Ok(Box::new(Self { asked, key }))
+        Ok(Box::new(Self { asked, key, clients_key }))
     }
 
     /// The answer for the client: the tunnel where the upstream has switched, else its answer as it is.
@@ -98,7 +101,7 @@ impl Passing {
         let switched = response.status() == StatusCode::SWITCHING_PROTOCOLS;
         if !switched {
             // An HTTP/2 client would take any success for an open tunnel.
-            if self.key.is_some() && response.status().is_success() {
+            if self.asked == Asked::ExtendedConnect && response.status().is_success() {
                 return Err(NO_HANDSHAKE);
             }
             return Ok(response.map(|body| ReplyBody::forwarded(body, watch)));
@@ -109,11 +112,16 @@ impl Passing {
         parts.headers.remove(TRANSFER_ENCODING);
         parts.headers.remove(CONNECTION);
         parts.headers.remove(UPGRADE);
-        match (self.key, self.asked) {
-            (Some(key), _) if !key.take_proof(&mut parts.headers) => return Err(NO_HANDSHAKE),
-            (Some(_), _) => parts.status = StatusCode::OK,
-            (None, Asked::Upgrade(protocol)) => set_upgrade(&mut parts.headers, protocol),
-            (None, _) => return Err(NO_HANDSHAKE),
+        if self.key.is_some_and(|key| !key.take_proof(&mut parts.headers)) {
+            return Err(NO_HANDSHAKE);
+        }
+        match self.asked {
+            Asked::Upgrade(protocol) => set_upgrade(&mut parts.headers, protocol),
+            Asked::ExtendedConnect => parts.status = StatusCode::OK,
+            Asked::UnknownConnect => return Err(NO_HANDSHAKE),
+        }
+        if let Some(key) = &self.clients_key {
+            prove(&mut parts.headers, key);
         }
         Ok(Response::from_parts(parts, ReplyBody::tunnel(LiveTunnel::new(tunnel, watch, keep))))
     }

@@ -27,7 +27,7 @@ pub enum Asked {
 impl Asked {
     /// What `request` asks for, if an upstream may hear of it. Everything else is no upgrade: a recipient may ignore one (RFC 9110
     /// section 7.8), so the request goes on without it. Ignored are several protocols at once, a request with a body, a WebSocket
-    /// by another method than GET, an HTTP/1.0 request, and every protocol whose messages would need decisions of their own
+    /// by another method than GET or without a key, an HTTP/1.0 request, and every protocol whose messages would need decisions of their own
     /// behind our back: `h2c` and other forms of HTTP, and TLS.
     pub fn by<B: Body>(request: &Request<B>) -> Option<Self> {
         if let Some(protocol) = request.extensions().get::<Protocol>() {
@@ -45,7 +45,8 @@ impl Asked {
             && names_upgrade(headers)
             && is_opaque(protocol)
             && request.body().is_end_stream()
-            && (request.method() == Method::GET || !protocol.eq_ignore_ascii_case(WEBSOCKET));
+            && (!protocol.eq_ignore_ascii_case(WEBSOCKET)
+                || request.method() == Method::GET && has_key(headers));
         asks.then(|| Self::Upgrade(only.clone()))
     }
 
@@ -64,7 +65,8 @@ pub fn set_upgrade(headers: &mut HeaderMap, protocol: HeaderValue) {
     headers.insert(UPGRADE, protocol);
 }
 
-/// The key of a WebSocket handshake over HTTP/1.1 that stands for an extended CONNECT.
+/// Our key of a WebSocket handshake with an upstream, in place of the client's or for an extended CONNECT, which has none. A proof of
+/// it comes from a WebSocket server: what answers with fields that a client chose cannot know it.
 #[derive(Debug)]
 pub struct HandshakeKey(HeaderValue);
 
@@ -91,12 +93,32 @@ impl HandshakeKey {
         headers.insert(SEC_WEBSOCKET_KEY, self.0.clone());
     }
 
+    /// Takes the place of the client's key, and gives that.
+    pub fn stand_in(&self, headers: &mut HeaderMap) -> Option<HeaderValue> {
+        headers.insert(SEC_WEBSOCKET_KEY, self.0.clone())
+    }
+
     /// Whether the upstream's 101 proves that it read this key as a WebSocket server. The proof is for us alone, and is taken out.
     pub fn take_proof(&self, headers: &mut HeaderMap) -> bool {
         let several = headers.get_all(SEC_WEBSOCKET_ACCEPT).iter().nth(1).is_some();
         let proof = headers.remove(SEC_WEBSOCKET_ACCEPT);
         !several && proof.is_some_and(|proof| proof.as_bytes() == accept_of(self.0.as_bytes()).as_bytes())
     }
+}
+
+/// Proves to a client that its `key` has been read.
+pub fn prove(headers: &mut HeaderMap, key: &HeaderValue) {
+    // Base64 is always a header value.
+    if let Ok(proof) = HeaderValue::from_str(&accept_of(key.as_bytes())) {
+        headers.insert(SEC_WEBSOCKET_ACCEPT, proof);
+    }
+}
+
+/// Whether there is one key of 16 bytes (RFC 6455 section 4.1).
+fn has_key(headers: &HeaderMap) -> bool {
+    let mut keys = headers.get_all(SEC_WEBSOCKET_KEY).iter();
+    let (Some(key), None) = (keys.next(), keys.next()) else { return false };
+    BASE64.decode(key.as_bytes()).is_ok_and(|key| key.len() == 16)
 }
 
 fn accept_of(key: &[u8]) -> String {
@@ -131,6 +153,9 @@ mod tests {
     use super::*;
     use crate::base::secret::SystemRandom;
 
+    /// That of RFC 6455 section 1.3.
+    const KEY: (&str, &str) = ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==");
+
     fn request(method: &str, fields: &[(&str, &str)]) -> Request<Empty<bytes::Bytes>> {
         let mut builder = Request::builder().method(method).uri("/");
         for (name, value) in fields {
@@ -149,10 +174,10 @@ mod tests {
     #[test]
     fn one_protocol_that_the_connection_field_names_is_asked_for() {
         let connection = ("connection", "keep-alive, Upgrade");
-        assert_eq!(asked(&[connection, ("upgrade", "WebSocket")]).as_deref(), Some("WebSocket"));
+        assert_eq!(asked(&[connection, KEY, ("upgrade", "WebSocket")]).as_deref(), Some("WebSocket"));
         assert_eq!(asked(&[connection, ("upgrade", "SPDY/3.1")]).as_deref(), Some("SPDY/3.1"));
-        assert_eq!(asked(&[("upgrade", "websocket")]), None);
-        assert_eq!(asked(&[("connection", "close"), ("upgrade", "websocket")]), None);
+        assert_eq!(asked(&[KEY, ("upgrade", "websocket")]), None);
+        assert_eq!(asked(&[("connection", "close"), KEY, ("upgrade", "websocket")]), None);
         assert_eq!(asked(&[connection]), None);
     }
 
@@ -172,14 +197,24 @@ mod tests {
             "a b",
             "a/",
         ] {
-            assert_eq!(asked(&[connection, ("upgrade", protocol)]), None, "{protocol}");
+            assert_eq!(asked(&[connection, KEY, ("upgrade", protocol)]), None, "{protocol}");
         }
-        assert_eq!(asked(&[connection, ("upgrade", "websocket"), ("upgrade", "h2c")]), None);
+        assert_eq!(asked(&[connection, KEY, ("upgrade", "websocket"), ("upgrade", "h2c")]), None);
+    }
+
+    #[test]
+    fn a_websocket_without_one_key_of_16_bytes_is_not_asked_for() {
+        let asks = [("connection", "upgrade"), ("upgrade", "websocket")];
+        assert_eq!(asked(&asks), None);
+        for key in ["", "x", "dGhlIHNhbXBsZSBub25jZQ", "dGhlIHNhbXBsZQ=="] {
+            assert_eq!(asked(&[asks[0], asks[1], ("sec-websocket-key", key)]), None, "{key}");
+        }
+        assert_eq!(asked(&[asks[0], asks[1], KEY, KEY]), None);
     }
 
     #[test]
     fn a_websocket_is_asked_for_by_get_without_a_body_over_http_1_1() {
-        let fields = [("connection", "upgrade"), ("upgrade", "websocket")];
+        let fields = [("connection", "upgrade"), ("upgrade", "websocket"), KEY];
         assert_eq!(Asked::by(&request("POST", &fields)), None);
         let mut old = request("GET", &fields);
         *old.version_mut() = Version::HTTP_10;

@@ -10,7 +10,7 @@ use crate::support::PATIENCE;
 use crate::support::browser::TestBrowser;
 use crate::support::gateway::{Setup, TestGateway};
 use crate::support::tls::Authority;
-use crate::support::upstream::TestUpstream;
+use crate::support::upstream::{TestUpstream, websocket_proof};
 
 /// The lines of a scrape, each series with its value.
 struct Scraped(String);
@@ -154,9 +154,12 @@ fn connections_beyond_the_cap_are_counted() {
 
 #[test]
 fn open_websockets_are_counted() {
-    let upstream = TestUpstream::with(|_, stream| {
-        stream.write_all(
-            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
+    let upstream = TestUpstream::with(|request, stream| {
+        let proof = websocket_proof(request.header("sec-websocket-key").unwrap_or_default());
+        write!(
+            stream,
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Accept: {proof}\r\n\r\n"
         )?;
         // Until the other side goes away.
         std::io::copy(stream, &mut std::io::sink()).map(|_| false)

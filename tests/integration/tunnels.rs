@@ -11,6 +11,7 @@ use crate::support::browser::TestBrowser;
 use crate::support::gateway::{Setup, TestGateway};
 use crate::support::h2::{Http2Client, piece, request, rest};
 use crate::support::tls::{Authority, TlsClient};
+use crate::support::upstream::websocket_proof;
 
 const HOUR: Duration = Duration::from_secs(3600);
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
@@ -23,6 +24,8 @@ struct Hand(TcpListener);
 /// One of its connections, behind the request head.
 struct Held {
     head: String,
+    /// Of the key in the head.
+    proof: String,
     stream: TcpStream,
 }
 
@@ -50,7 +53,9 @@ impl Hand {
             stream.read_exact(&mut byte).expect("a whole head");
             head.push(byte[0]);
         }
-        Held { head: String::from_utf8(head).unwrap(), stream }
+        let head = String::from_utf8(head).unwrap();
+        let key = head.lines().find_map(|line| line.strip_prefix("sec-websocket-key: "));
+        Held { proof: websocket_proof(key.unwrap_or_default()), head, stream }
     }
 
     fn protecting(&self) -> Setup {
@@ -65,6 +70,11 @@ impl Hand {
 impl Held {
     fn field(&self, name: &str) -> Option<&str> {
         self.head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+    }
+
+    /// Opens the WebSocket that was asked for.
+    fn agree(&mut self, behind: &str) {
+        self.switch(&self.proof.clone(), behind);
     }
 
     fn switch(&mut self, proof: &str, behind: &str) {
@@ -127,7 +137,7 @@ fn session_fields(gateway: &TestGateway, browser: &TestBrowser) -> String {
 fn open(gateway: &TestGateway, upstream: &Hand, browser: &TestBrowser) -> (TcpStream, TcpStream) {
     let mut client = ask(gateway.address(), &session_fields(gateway, browser), "");
     let mut held = upstream.accept();
-    held.switch(PROOF, "");
+    held.agree("");
     assert!(head_of(&mut client).starts_with("http/1.1 101 "));
     (client, held.stream)
 }
@@ -145,7 +155,7 @@ fn nothing_of_the_client_is_forwarded_before_the_101_and_everything_after_it() {
     let mut held = upstream.accept();
     assert_eq!((held.field("upgrade"), held.field("connection")), (Some("websocket"), Some("upgrade")));
     held.sends_nothing_for_now();
-    held.switch(PROOF, "first");
+    held.agree("first");
     let head = head_of(&mut client);
     for line in
         ["upgrade: websocket", "connection: upgrade", "sec-websocket-protocol: chat", "x-request-id: "]
@@ -180,7 +190,7 @@ fn a_side_whose_machine_is_gone_is_found_out_however_silent_the_tunnel_is() {
     let gateway = upstream.public().start();
     let mut client = ask(gateway.address(), "", "");
     let mut held = upstream.accept();
-    held.switch(PROOF, "");
+    held.agree("");
     assert!(head_of(&mut client).starts_with("http/1.1 101 "));
     passes(&mut client, &mut held.stream, "up");
     let ours = held.stream.peer_addr().unwrap();
@@ -199,7 +209,7 @@ fn each_way_ends_on_its_own() {
     let gateway = upstream.public().start();
     let mut client = ask(gateway.address(), "", "");
     let mut held = upstream.accept();
-    held.switch(PROOF, "");
+    held.agree("");
     head_of(&mut client);
     client.shutdown(Shutdown::Write).unwrap();
     assert_eq!(held.stream.read(&mut [0]).unwrap(), 0);
@@ -215,7 +225,7 @@ fn a_reset_of_one_side_is_a_reset_of_the_other() {
     for from_client in [true, false] {
         let mut client = ask(gateway.address(), "", "");
         let mut held = upstream.accept();
-        held.switch(PROOF, "");
+        held.agree("");
         head_of(&mut client);
         let (one, mut other) = if from_client { (client, held.stream) } else { (held.stream, client) };
         socket2::SockRef::from(&one).set_linger(Some(Duration::ZERO)).unwrap();
@@ -346,6 +356,28 @@ fn a_101_that_was_not_asked_for_is_502() {
     assert!(head_of(&mut client).starts_with("http/1.1 502 "));
 }
 
+/// What answers with what a client chose, such as a page that fetches others, is no WebSocket: its server goes on reading requests.
+#[test]
+fn an_upstream_that_repeats_the_clients_own_proof_opens_nothing() {
+    let upstream = Hand::start();
+    let gateway = upstream.public().start();
+    let mut client = ask(gateway.address(), "", "GET /secret HTTP/1.1\r\nRemote-User: root\r\n\r\n");
+    let mut held = upstream.accept();
+    held.switch(PROOF, "");
+    assert!(head_of(&mut client).starts_with("http/1.1 502 "));
+    assert!(matches!(held.stream.read(&mut [0; 64]), Ok(0) | Err(_)), "it read what came behind");
+}
+
+#[test]
+fn a_websocket_without_a_key_is_an_ordinary_request() {
+    let upstream = Hand::start();
+    let gateway = upstream.public().start();
+    let mut client = TcpStream::connect(gateway.address()).unwrap();
+    let head = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n";
+    write!(client, "GET / HTTP/1.1\r\nHost: {}\r\n{head}\r\n", gateway.address()).unwrap();
+    assert_eq!(upstream.accept().field("upgrade"), None);
+}
+
 fn over_http_2(setup: Setup) -> (TestGateway, Http2Client) {
     let authority = Authority::new();
     let gateway = setup.tls(&authority, &["wiki.test"]).start();
@@ -357,15 +389,6 @@ fn connect(protocol: &'static str, fields: &[(&str, &str)]) -> http::Request<()>
     let mut connect = request(Method::CONNECT, "https://wiki.test/chat", fields);
     connect.extensions_mut().insert(h2::ext::Protocol::from_static(protocol));
     connect
-}
-
-/// The proof for the key that the gateway made.
-fn proof_of(key: &str) -> String {
-    let hash = aws_lc_rs::digest::digest(
-        &aws_lc_rs::digest::SHA1_FOR_LEGACY_USE_ONLY,
-        format!("{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11").as_bytes(),
-    );
-    data_encoding::BASE64.encode(hash.as_ref())
 }
 
 #[test]
@@ -400,7 +423,7 @@ fn a_websocket_over_http_2_is_a_handshake_of_http_1_to_the_upstream() {
         assert!(lower.contains(&format!("\r\n{line}\r\n")), "{line}: {lower}");
     }
     let key = original.lines().find_map(|line| line.strip_prefix("sec-websocket-key: ")).unwrap();
-    held.switch(&proof_of(key), "");
+    held.switch(&websocket_proof(key), "");
     let (answer, mut send) = asked.tunnel();
     assert_eq!(answer.status(), 200);
     for name in ["sec-websocket-accept", "upgrade", "connection"] {

@@ -256,3 +256,12 @@ fn line(reader: &mut impl BufRead) -> std::io::Result<Option<String>> {
     }
     Ok(Some(String::from_utf8_lossy(&line).into_owned()))
 }
+
+/// What proves that a WebSocket server has read `key` (RFC 6455 section 4.2.2).
+pub fn websocket_proof(key: &str) -> String {
+    let hash = aws_lc_rs::digest::digest(
+        &aws_lc_rs::digest::SHA1_FOR_LEGACY_USE_ONLY,
+        format!("{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11").as_bytes(),
+    );
+    data_encoding::BASE64.encode(hash.as_ref())
+}
