@@ -175,6 +175,8 @@ fn read<'a>(tree: &'a Spanned<DeTable<'a>>, text: &str, report: &'a Report, base
     let login = login::read(root.section("login"), base);
     let server::Management { listen: management, admin_socket } =
         server::management(root.section("management"), base, &server.settings.listen, &session.store);
+    server.operators.extend(management.clone());
+    server.operators.extend(admin_socket.clone().map(ListenAddress::Unix));
     let access_log = server::access_log(root.section("access_log"), base);
     let audit_log = server::audit_log(root.section("audit_log"), base);
     let proxy = proxy::read(root.section("proxy"), base.to_owned());

@@ -28,6 +28,8 @@ pub(super) struct Server {
     pub(super) trusted_proxies: Vec<IpNet>,
     pub(super) prefix: String,
     pub(super) head: HeadLimits,
+    /// Where the operator is answered, once `[management]` has been read: nothing that a route may lead to.
+    pub(super) operators: Vec<ListenAddress>,
 }
 
 /// `[server]`.
@@ -56,7 +58,7 @@ pub(super) fn read(mut section: Section<'_>, base: &Path) -> Server {
         max_headers: limits.head.fields,
         http2: limits.http2,
     };
-    Server { settings, trusted_proxies, prefix, head: limits.head }
+    Server { settings, trusted_proxies, prefix, head: limits.head, operators: Vec::new() }
 }
 
 /// What `[management]` holds.

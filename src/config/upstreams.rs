@@ -1,6 +1,6 @@
 //! What a route says of its upstreams: where they are, and how work is shared between them.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use http::HeaderName;
@@ -14,9 +14,11 @@ use crate::proxy::{
     Balance, GroupSettings, HealthSettings, MAX_MEMBERS, MemberSettings, Place, Scheme, UpstreamAddress,
     UpstreamTls,
 };
-use crate::server::{ListenAddress, ListenerSettings};
+use crate::server::ListenAddress;
 
 const MEND: &str = "for example \"http://127.0.0.1:3000\"";
+const LOOPBACK_4: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+const LOOPBACK_6: IpAddr = IpAddr::V6(Ipv6Addr::LOCALHOST);
 const MEND_LIST: &str = "upstream = [\"http://127.0.0.1:3000\"]";
 
 /// The upstreams of the route in `section`, `field` being the value of its `upstream`. `None` when there is no usable one.
@@ -121,17 +123,13 @@ impl Members<'_> {
 }
 
 fn judge(entry: &Field<'_>, address: &UpstreamAddress, server: &Server) {
-    let own = |listener: &ListenerSettings| match (&listener.address, &address.place) {
-        (ListenAddress::Unix(own), Place::Unix(path)) => own == path,
-        (ListenAddress::Tcp(tcp), Place::Tcp { host, port }) => {
-            let ip = ip_of(host);
-            let same = |ip: IpAddr| tcp.ip() == ip || (tcp.ip().is_unspecified() && ip.is_loopback());
-            tcp.port() == *port && ip.is_some_and(same)
-        }
-        _ => false,
-    };
-    if server.settings.listen.iter().any(own) {
-        entry.error("this upstream is the gateway itself", "name the address that the app listens on");
+    let mend = "name the address that the app listens on";
+    if server.settings.listen.iter().any(|listener| leads_to(&address.place, &listener.address)) {
+        entry.error("this upstream is the gateway itself", mend);
+    }
+    // It asks nobody who he is, and the admin socket lets in whoever the gateway runs as.
+    if server.operators.iter().any(|own| leads_to(&address.place, own)) {
+        entry.error("this upstream is what the gateway answers its operator on (`[management]`)", mend);
     }
     let Place::Tcp { host, .. } = &address.place else { return };
     if address.scheme != Scheme::Https && ip_of(host).is_some_and(is_public) {
@@ -140,8 +138,29 @@ fn judge(entry: &Field<'_>, address: &UpstreamAddress, server: &Server) {
     }
 }
 
+/// Whether a connection to `place` comes to `listener`.
+fn leads_to(place: &Place, listener: &ListenAddress) -> bool {
+    match (listener, place) {
+        (ListenAddress::Unix(own), Place::Unix(path)) => own == path,
+        (ListenAddress::Tcp(tcp), Place::Tcp { host, port }) => {
+            let own = tcp.ip().to_canonical();
+            // A name for this machine may stand for either address, and a connection to none goes to loopback.
+            let ips = match ip_of(host).map(|ip| ip.to_canonical()) {
+                _ if &**host == "localhost" => [Some(LOOPBACK_4), Some(LOOPBACK_6)],
+                Some(ip) if ip.is_unspecified() => {
+                    [Some(if ip.is_ipv4() { LOOPBACK_4 } else { LOOPBACK_6 }), None]
+                }
+                ip => [ip, None],
+            };
+            let same = |ip: IpAddr| own == ip || (own.is_unspecified() && ip.is_loopback());
+            tcp.port() == *port && ips.into_iter().flatten().any(same)
+        }
+        _ => false,
+    }
+}
+
 fn ip_of(host: &str) -> Option<IpAddr> {
-    if host == "localhost" { Some(IpAddr::from([127, 0, 0, 1])) } else { host.parse().ok() }
+    if host == "localhost" { Some(LOOPBACK_4) } else { host.parse().ok() }
 }
 
 fn health(field: &Field<'_>) -> Option<HealthSettings> {

@@ -9,15 +9,6 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use crate::gateway::request_id::RequestId;
 use crate::session::SessionManager;
 
-/// Fields by which an app speaks to one shared cache past `Cache-Control`, which they outrank (RFC 9213, and what came before it).
-static PAST_CACHE_CONTROL: [HeaderName; 5] = [
-    HeaderName::from_static("cdn-cache-control"),
-    HeaderName::from_static("surrogate-control"),
-    HeaderName::from_static("cloudflare-cdn-cache-control"),
-    HeaderName::from_static("edge-control"),
-    HeaderName::from_static("x-accel-expires"),
-];
-
 /// Guards the headers of an upstream's response. `personal`: the upstream was told who asks. `ours` is our own Set-Cookie.
 pub fn guard(
     sessions: &SessionManager,
@@ -38,9 +29,17 @@ pub fn guard(
     } else {
         return;
     }
-    for name in &PAST_CACHE_CONTROL {
+    while let Some(name) = headers.keys().find(|name| outranks_cache_control(name)).cloned() {
         headers.remove(name);
     }
+}
+
+/// Whether an app speaks by it to some shared caches past `Cache-Control`, which it outranks there: a targeted field, each cache
+/// having one of its own (RFC 9213), or what came before those.
+fn outranks_cache_control(name: &HeaderName) -> bool {
+    let text = name.as_str();
+    (text.ends_with("cache-control") && *name != CACHE_CONTROL)
+        || matches!(text, "surrogate-control" | "edge-control" | "x-accel-expires")
 }
 
 fn withhold_forged_cookies(sessions: &SessionManager, headers: &mut HeaderMap, id: RequestId) {
@@ -152,21 +151,36 @@ mod tests {
     fn a_response_that_sets_a_cookie_or_is_personal_is_kept_by_no_shared_cache_by_whatever_field() {
         let sessions = crate::gateway::open_streams::tests::sessions();
         let id = RequestIdSeed::new(&SystemRandom).unwrap().worker(0).next();
+        const PAST: [&str; 10] = [
+            "cdn-cache-control",
+            "cloudflare-cdn-cache-control",
+            "netlify-cdn-cache-control",
+            "vercel-cdn-cache-control",
+            "akamai-cache-control",
+            "fastly-cache-control",
+            "x-cache-control",
+            "surrogate-control",
+            "edge-control",
+            "x-accel-expires",
+        ];
         let guarded = |cookie: bool, personal: bool, ours: bool| {
             let mut headers = HeaderMap::new();
+            headers.insert("x-cache-control-app", HeaderValue::from_static("stays"));
             headers.insert(CACHE_CONTROL, HeaderValue::from_static("public, max-age=60"));
-            PAST_CACHE_CONTROL.iter().for_each(|name| {
-                headers.insert(name, HeaderValue::from_static("max-age=60"));
+            PAST.iter().for_each(|name| {
+                headers.append(*name, HeaderValue::from_static("max-age=60"));
+                headers.append(*name, HeaderValue::from_static("public"));
             });
             if cookie {
                 headers.insert(SET_COOKIE, HeaderValue::from_static("app=1"));
             }
             let ours = ours.then(|| HeaderValue::from_static("fluidgate=; Max-Age=0"));
             guard(&sessions, &mut headers, personal, ours, id);
-            let past = PAST_CACHE_CONTROL.iter().filter(|name| headers.contains_key(*name)).count();
+            assert!(headers.contains_key("x-cache-control-app"));
+            let past = PAST.iter().filter(|name| headers.contains_key(**name)).count();
             (headers[CACHE_CONTROL].to_str().unwrap().to_owned(), past)
         };
-        assert_eq!(guarded(false, false, false), ("public, max-age=60".into(), PAST_CACHE_CONTROL.len()));
+        assert_eq!(guarded(false, false, false), ("public, max-age=60".into(), PAST.len()));
         for (cookie, personal) in [(true, false), (false, true), (true, true)] {
             assert_eq!(guarded(cookie, personal, false), ("private, max-age=60".into(), 0));
             assert_eq!(guarded(cookie, personal, true), ("no-store".into(), 0));

@@ -5,8 +5,8 @@
 use std::path::{Path, PathBuf};
 
 use http::header::{
-    ALLOW, ETAG, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, LAST_MODIFIED,
-    RANGE, X_CONTENT_TYPE_OPTIONS,
+    ALLOW, CONTENT_RANGE, ETAG, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE,
+    LAST_MODIFIED, RANGE, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body::Body;
@@ -95,7 +95,16 @@ impl StaticFiles {
     pub async fn serve<B: Body>(&self, file: PathBuf, request: &Request<B>) -> Result<Reply, Failure> {
         let mut asked = conditions(request.headers());
         let condition = asked.remove(IF_RANGE);
+        let range = range(request);
+        let is_end = range.as_ref().is_some_and(|range| range.as_bytes().starts_with(b"bytes=-"));
+        asked.extend(range.map(|range| (RANGE, range)));
         let mut response = ask(&file, request.method(), asked.clone()).await?;
+        let part = response.headers().get(CONTENT_RANGE).map_or(&b""[..], HeaderValue::as_bytes);
+        // An empty file has no parts, and more of the end than there is of a file is all of it.
+        if part.ends_with(b"/0") || (is_end && response.status() == StatusCode::RANGE_NOT_SATISFIABLE) {
+            asked.remove(RANGE);
+            response = ask(&file, request.method(), asked.clone()).await?;
+        }
         if let (StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE, Some(condition)) =
             (response.status(), condition)
         {
@@ -131,8 +140,33 @@ async fn ask(
     })
 }
 
-/// The fields that choose which part of a file is sent, and whether.
+/// The fields that choose whether a file is sent, or a part of it.
 fn conditions(headers: &HeaderMap) -> HeaderMap {
-    let fields = [IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE];
+    let fields = [IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE];
     fields.into_iter().filter_map(|name| Some((name.clone(), headers.get(&name)?.clone()))).collect()
+}
+
+/// The part that a GET asks for, in the one form that is understood below. Anything but one range of bytes is passed over, and the
+/// whole file sent: other units must be, several ranges and what is no range may be (RFC 9110 section 14.2).
+fn range<B>(request: &Request<B>) -> Option<HeaderValue> {
+    let mut fields = request.headers().get_all(RANGE).iter().filter(|_| request.method() == Method::GET);
+    let (Some(field), None) = (fields.next(), fields.next()) else { return None };
+    let (unit, range) = field.to_str().ok()?.split_once('=')?;
+    let (first, last) = range.trim_matches([' ', '\t']).split_once('-')?;
+    let range = match (first, last) {
+        _ if !unit.eq_ignore_ascii_case("bytes") => return None,
+        ("", last) => format!("bytes=-{}", position(last)?),
+        (first, "") => format!("bytes={}-", position(first)?),
+        (first, last) => {
+            let first = position(first)?;
+            format!("bytes={first}-{}", position(last).filter(|last| first <= *last)?)
+        }
+    };
+    HeaderValue::from_str(&range).ok()
+}
+
+/// A number of any length; what is beyond the largest lies behind every file.
+fn position(digits: &str) -> Option<u64> {
+    let plain = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    plain.then(|| digits.parse().unwrap_or(u64::MAX))
 }

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use crate::base::clock::{Clock, Timestamp};
 use crate::observe::access_log::{LogThread, Target, append, json_field};
+use crate::observe::log_target::LogTarget;
 
 /// The audit log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -198,7 +199,7 @@ impl AuditLog {
 }
 
 struct AuditWriter {
-    sink: Box<dyn Write + Send>,
+    target: LogTarget,
     clock: Arc<dyn Clock>,
     queue: Receiver<Event>,
     gaps: Arc<Gaps>,
@@ -207,8 +208,6 @@ struct AuditWriter {
     lines: u64,
     /// What the buffer tells of gaps: dropped and limited.
     telling: (u64, u64),
-    /// The last writing broke off in the middle of a line.
-    torn: bool,
 }
 
 impl AuditWriter {
@@ -218,7 +217,8 @@ impl AuditWriter {
         queue: Receiver<Event>,
         gaps: Arc<Gaps>,
     ) -> Self {
-        Self { sink, clock, queue, gaps, buffer: Vec::new(), lines: 0, telling: (0, 0), torn: false }
+        let target = LogTarget::new("audit", sink);
+        Self { target, clock, queue, gaps, buffer: Vec::new(), lines: 0, telling: (0, 0) }
     }
 
     fn run(mut self, stopped: &Receiver<()>) {
@@ -268,37 +268,15 @@ impl AuditWriter {
         if self.buffer.is_empty() {
             return;
         }
-        if let Err(error) = self.write_out() {
+        if !self.target.write(&self.buffer) {
             self.gaps.dropped.fetch_add(self.lines, Ordering::Relaxed);
             // What was to be told of gaps has not been told: the next line that can be written says it.
             self.gaps.told_dropped.fetch_sub(self.telling.0, Ordering::Relaxed);
             self.gaps.told_limited.fetch_sub(self.telling.1, Ordering::Relaxed);
-            tracing::warn!(%error, "cannot write the audit log");
         }
         self.buffer.clear();
         self.lines = 0;
         self.telling = (0, 0);
-    }
-
-    /// Writes the buffer. A line that was torn by an error before is ended first, so that it spoils no other.
-    fn write_out(&mut self) -> io::Result<()> {
-        if self.torn {
-            self.sink.write_all(b"\n")?;
-            self.torn = false;
-        }
-        let mut rest = self.buffer.as_slice();
-        while !rest.is_empty() {
-            let written = match self.sink.write(rest) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(written) => written,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(error),
-            };
-            let (done, left) = rest.split_at_checked(written).unwrap_or((rest, &[]));
-            self.torn = done.last() != Some(&b'\n');
-            rest = left;
-        }
-        self.sink.flush()
     }
 }
 

@@ -5,4 +5,5 @@ pub mod audit;
 pub mod diagnostics;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
+mod log_target;
 pub mod metrics;

@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use http::header::{HOST, HeaderValue, USER_AGENT};
 use http::{Request, StatusCode};
+use hyper::ext::on_informational;
+use tokio::task::AbortHandle;
 
 use crate::proxy::address::{Place, Scheme};
 use crate::proxy::body::RequestBody;
@@ -13,6 +15,9 @@ use crate::proxy::connect::{ConnectError, Link, connect};
 use crate::proxy::endpoint::Endpoint;
 use crate::proxy::message;
 use crate::proxy::settings::HealthSettings;
+
+/// Interim answers that one question may get.
+const MOST_INTERIM: u32 = 100;
 
 /// What the answers of one upstream to one kind of question say.
 #[derive(Debug)]
@@ -79,6 +84,7 @@ impl Health {
         let host = HeaderValue::from_str(&host(&self.endpoint)).map_err(|e| e.to_string())?;
         request.headers_mut().insert(HOST, host);
         request.headers_mut().insert(USER_AGENT, HeaderValue::from_static("fluidgate-health"));
+        let interim = bound_interim(&mut request, &opened.driver);
         // The connection ends with the response: one that lives on would tell of itself, not of the upstream.
         let response = match opened.link {
             Link::Http1(mut sender) => status_of(sender.send_request(request)).await,
@@ -88,8 +94,24 @@ impl Health {
             }
         };
         opened.driver.abort();
+        if interim.load(Ordering::Relaxed) > MOST_INTERIM {
+            return Err("it sent too many interim answers".into());
+        }
         response.map_err(|error| error.to_string())
     }
+}
+
+/// Ends the connection of an upstream that sends interim answers (1xx) without end: each costs work, and none says how it is. What
+/// this gives counts them.
+fn bound_interim(request: &mut Request<RequestBody>, driver: &AbortHandle) -> Arc<AtomicU32> {
+    let (count, driver) = (Arc::new(AtomicU32::new(0)), driver.clone());
+    let counted = Arc::clone(&count);
+    on_informational(request, move |_| {
+        if counted.fetch_add(1, Ordering::Relaxed) >= MOST_INTERIM {
+            driver.abort();
+        }
+    });
+    count
 }
 
 async fn status_of<B, E>(

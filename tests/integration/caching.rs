@@ -23,6 +23,9 @@ fn is_shared(answer: &WireResponse) -> bool {
         "cdn-cache-control",
         "surrogate-control",
         "cloudflare-cdn-cache-control",
+        "netlify-cdn-cache-control",
+        "vercel-cdn-cache-control",
+        "akamai-cache-control",
         "edge-control",
         "x-accel-expires",
     ];
@@ -193,7 +196,7 @@ fn obedient() -> TestUpstream {
 }
 
 /// What apps say of keeping.
-const CONTROLS: [&str; 9] = [
+const CONTROLS: [&str; 10] = [
     "",
     "Cache-Control=public,max-age=600",
     "Cache-Control=s-maxage%3D600",
@@ -201,6 +204,7 @@ const CONTROLS: [&str; 9] = [
     "Cache-Control=private%3D%22x%22,max-age=600",
     "Cache-Control=public&Cache-Control=max-age%3D600",
     "CDN-Cache-Control=max-age%3D600&Cache-Control=private",
+    "Netlify-CDN-Cache-Control=public&Vercel-CDN-Cache-Control=public&Akamai-Cache-Control=public",
     "Surrogate-Control=max-age%3D600&X-Accel-Expires=600",
     "Cache-Control=no-cache,must-revalidate",
 ];

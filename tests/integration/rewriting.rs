@@ -212,6 +212,7 @@ fn serving_files(access: &str) -> TestGateway {
     for (name, text) in [
         ("index.html", "<p>index</p>"),
         ("a b.txt", "0123456789"),
+        ("empty.txt", ""),
         ("sub/index.html", "sub"),
         (".env", "secret"),
         ("sub/.hidden/x.txt", "hidden"),
@@ -259,6 +260,50 @@ fn files_of_a_folder_are_served_with_ranges_and_conditions() {
         let (bare, query) = path.split_once('?').unwrap_or((path, ""));
         let mark = if query.is_empty() { "" } else { "?" };
         assert_eq!((moved.status, moved.location()), (308, format!("{bare}/{mark}{query}").as_str()));
+    }
+}
+
+#[test]
+fn what_is_not_one_range_of_bytes_gets_the_whole_file_and_never_a_refusal() {
+    let gateway = serving_files("public");
+    let ask = |method: &str, ranges: &[&str]| {
+        let fields: Vec<_> = ranges.iter().map(|range| ("Range", *range)).collect();
+        let answer = gateway.browser().request(method, "/docs/a%20b.txt", &fields, b"");
+        (answer.status, answer.text())
+    };
+    for range in [
+        "items=0-5",
+        "bytes=0-0,5-9",
+        "bytes=abc",
+        "bytes=",
+        "bytes=-",
+        "bytes=5-2",
+        "bytes=+1-2",
+        "bytes=1-2-3",
+        "bytes 0-1",
+        "0-1",
+        "",
+    ] {
+        assert_eq!(ask("GET", &[range]), (200, "0123456789".into()), "{range}");
+    }
+    assert_eq!(ask("GET", &["bytes=0-1", "bytes=2-3"]), (200, "0123456789".into()), "two fields");
+    assert_eq!(ask("GET", &["bytes=-90"]), (200, "0123456789".into()), "more of the end than there is");
+    assert_eq!(ask("HEAD", &["bytes=0-1"]).0, 200, "only a GET asks for parts");
+    for (range, part) in [
+        ("BYTES=0-1", "01"),
+        ("bytes=0000002-0004", "234"),
+        ("bytes=8-99999999999999999999999999", "89"),
+        ("bytes=8-", "89"),
+        ("bytes=-2", "89"),
+    ] {
+        assert_eq!(ask("GET", &[range]), (206, part.into()), "{range}");
+    }
+    for range in ["bytes=10-", "bytes=99999999999999999999999999-"] {
+        assert_eq!(ask("GET", &[range]).0, 416, "{range}");
+    }
+    for range in ["bytes=0-0", "bytes=0-", "bytes=-1"] {
+        let answer = gateway.browser().request("GET", "/docs/empty.txt", &[("Range", range)], b"");
+        assert_eq!((answer.status, answer.header("content-range")), (200, None), "an empty file: {range}");
     }
 }
 

@@ -40,7 +40,7 @@ CASES = {
     "an invalid escape": at("/%zz", "/%2", "/%u002e", "/%"),
     "an encoded control byte": at("/a%00", "/a%0d%0ab", "/a%7f", "/a%09"),
     "an escape within an escape": at("/%252e%252e/a", "/a%252fb", "/a%255cb", "/a%2500"),
-    "an overlong form of UTF-8": at("/%c0%ae%c0%ae/a", "/%e0%80%af", "/%c1%9c"),
+    "an overlong form of UTF-8": at("/%c0%ae%c0%ae/a", "/%e0%80%af", "/%c1%9c", "/%c0-propos"),
     "an encoded slash or backslash": at("/a%2fb", "/a%5Cb"),
     "a path whose readings lead to different routes": at(
         "//prot", "/prot;x/y", "/prot%3fx", "/prot%23x", "/%2570rot", "//a/prot", "///a/prot", "/PROT", "//_auth/whoami", "//a/_auth/whoami",
@@ -66,6 +66,7 @@ CASES = {
     "what is no HTTP/1.1": [
         text(f"{GET}X: a\r\n b"), text(f"{GET}X : a"), text(f"{GET}X: a\rb"), text(f"{GET}X: a\0b"), text(f"{GET}: a"),
         text(f"GET / HTTP/1.1\r\n Host: {HOST}"), text("GET / HTTP/1.1x\r\nHost: a"), text("\x16\x03\x01"),
+        *(text(f"GET /?a={byte} HTTP/1.1\r\nHost: {HOST}") for byte in ("\"", "<", ">", "\xe9")),
     ],
     "too many fields, or a head that is too large": [
         text(GET + "\r\n".join(f"X-{number}: a" for number in range(200))), text(f"{GET}X: {'a' * 70000}"),

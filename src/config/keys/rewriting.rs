@@ -103,5 +103,5 @@ replace_prefix = "/new"
             Header rules cannot touch identity headers and what looks like them, hop-by-hop and framing fields, `Host`, `Via`, \
             `X-Request-Id` and the fields of WebSocket handshakes, nor set cookies. What is marked `private` for a signed-in user stays so.\n\n\
             Redirects and fixed responses are `no-store` unless `response_headers` sets `Cache-Control`. Files are served to GET and HEAD, \
-            with ranges and conditions; links are followed only to what lies in the folder.",
+            with conditions and one range of bytes (what asks for more, or by other units, gets the whole file); links are followed only to what lies in the folder.",
 };

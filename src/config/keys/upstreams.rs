@@ -34,7 +34,7 @@ upstream_tls = { ca = "cert.pem", certificate = "cert.pem", key = "cert.key" }
             "routes.upstream",
             Kind::List(&Kind::Either(&[UPSTREAM, Kind::Table])),
             Said("must be given, unless the route answers itself"),
-            "`http://host[:port]`, `https://host[:port]`, `h2c://host[:port]` (HTTP/2 in clear text), `unix:path`, or a table",
+            "`http://host[:port]`, `https://host[:port]`, `h2c://host[:port]` (HTTP/2 in clear text), `unix:path`, or a table; nothing that the gateway itself listens on",
         )
         .within("1 to 128"),
         key("routes.upstream.url", UPSTREAM, Required, "the address of one"),

@@ -102,11 +102,31 @@ fn an_upstream_that_is_one_of_our_own_listeners_is_refused() {
         ("127.0.0.1:7000", "http://localhost:7000"),
         ("0.0.0.0:7000", "h2c://127.0.0.1:7000"),
         ("[::1]:7000", "http://[::1]:7000"),
+        ("[::1]:7000", "http://localhost:7000"),
+        ("127.0.0.1:7000", "http://0.0.0.0:7000"),
+        ("127.0.0.1:7000", "http://[::ffff:127.0.0.1]:7000"),
     ] {
         let text =
             with(&format!("[server]\nlisten = [\"{listen}\"]\n[[routes]]\nupstream = [\"{upstream}\"]\n"));
         only(&text, "8:13: this upstream is the gateway itself");
     }
+}
+
+#[test]
+fn an_upstream_that_is_the_management_listener_or_the_admin_socket_is_refused() {
+    for (management, upstream) in [
+        ("listen = \"127.0.0.1:7001\"", "http://localhost:7001"),
+        ("listen = \"127.0.0.1:7001\"", "http://[::ffff:127.0.0.1]:7001"),
+        ("listen = \"unix:run/management.sock\"", "unix:run/management.sock"),
+        ("admin_socket = \"run/admin.sock\"", "unix:run/admin.sock"),
+        // The default: said nowhere, and there all the same.
+        ("", "http://127.0.0.1:9091"),
+    ] {
+        let text = with(&format!("[management]\n{management}\n[[routes]]\nupstream = [\"{upstream}\"]\n"));
+        only(&text, "8:13: this upstream is what the gateway answers its operator on");
+    }
+    let off = "[management]\nlisten = false\n[[routes]]\nupstream = [\"http://127.0.0.1:9091\"]\n";
+    assert!(checked(&with(off)).is_ok());
 }
 
 #[test]

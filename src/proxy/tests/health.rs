@@ -65,6 +65,39 @@ fn a_member_is_unhealthy_after_its_bad_answers_and_healthy_after_its_good_ones()
 }
 
 #[test]
+fn an_upstream_that_sends_interim_answers_without_end_is_unhealthy_and_let_go_of() {
+    local(async {
+        for (interim, healthy) in [(100, true), (101, false), (usize::MAX, false)] {
+            let (listener, address) = upstream().await;
+            let upstreams = Arc::new(Upstreams::default());
+            let mut settings = GroupSettings::single(http(address));
+            settings.health = asking("/");
+            let front = Front::over(&upstreams, settings).await;
+            let asked = Rc::new(Cell::new(0));
+            let count = asked.clone();
+            tokio::task::spawn_local(async move {
+                while let Ok((mut up, _)) = listener.accept().await {
+                    read_head(&mut up).await;
+                    count.set(count.get() + 1);
+                    let mut left = interim;
+                    // Until it is let go of.
+                    while left > 0 && up.write_all(b"HTTP/1.1 103 Early Hints\r\n\r\n").await.is_ok() {
+                        left -= 1;
+                    }
+                    let _ = up.write_all(HELLO.as_bytes()).await;
+                }
+            });
+            let watching = tokio::task::spawn_local(watch(upstreams.clone()));
+            while asked.get() < 6 {
+                tokio::task::yield_now().await;
+            }
+            assert_eq!(upstreams.states(front.clock.now())[0].healthy, healthy, "{interim}");
+            watching.abort();
+        }
+    });
+}
+
+#[test]
 fn an_unhealthy_member_takes_no_requests_while_another_can() {
     local(async {
         let ((gone, first), (good, second)) = (upstream().await, upstream().await);

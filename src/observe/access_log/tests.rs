@@ -1,0 +1,117 @@
+use super::*;
+
+const LINE: Line<'static> = Line {
+    at: Timestamp::from_millis(1_700_000_000_123),
+    request_id: "00c0ffee",
+    client: Some(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST)),
+    method: "GET",
+    host: "wiki.test",
+    path: "/a",
+    protocol: "HTTP/1.1",
+    status: 200,
+    bytes_out: 5,
+    bytes_in: None,
+    duration: Duration::from_micros(1500),
+    upstream: Some(Duration::from_micros(1250)),
+    route: Some("wiki"),
+    user: Some("ada"),
+    decision: "allow",
+    reason: None,
+    user_agent: Some("curl/8"),
+};
+
+fn json(line: &Line<'_>) -> String {
+    let mut out = Vec::new();
+    line.write_json(&mut out);
+    String::from_utf8(out).unwrap()
+}
+
+#[test]
+fn a_json_line_is_one_object_with_named_fields() {
+    let value: serde_json::Value = serde_json::from_str(&json(&LINE)).unwrap();
+    assert_eq!(value["ts"], "2023-11-14T22:13:20.123Z");
+    assert_eq!(value["duration_ms"], 1.5);
+    assert_eq!(value["user"], "ada");
+    assert_eq!(value.get("reason"), None);
+}
+
+#[test]
+fn a_text_line_has_the_combined_form() {
+    let mut out = Vec::new();
+    LINE.write_text(&mut out);
+    let expected =
+        "127.0.0.1 - ada [14/Nov/2023:22:13:20 +0000] \"GET /a HTTP/1.1\" 200 5 \"-\" \"curl/8\"\n";
+    assert_eq!(String::from_utf8(out).unwrap(), expected);
+}
+
+#[test]
+fn no_input_can_forge_a_line() {
+    let agent = "x\"}\n{\"status\":200\r\u{1b}[31m";
+    let line = Line { user_agent: Some(agent), path: "/\n\"", ..LINE };
+    assert_eq!(json(&line).matches('\n').count(), 1);
+    let value: serde_json::Value = serde_json::from_str(&json(&line)).unwrap();
+    assert_eq!(value["user_agent"], agent);
+    let mut out = Vec::new();
+    line.write_text(&mut out);
+    assert_eq!(out.iter().filter(|b| **b < 0x20).count(), 1);
+}
+
+#[test]
+fn no_character_that_a_terminal_obeys_is_written_as_it_is() {
+    let agent = "\u{7f}x\u{9b}31m\u{85}é\u{2028}\u{2029}";
+    let line = json(&Line { user_agent: Some(agent), ..LINE });
+    assert!(
+        !line.trim_end().contains(|c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')),
+        "{line:?}"
+    );
+    assert!(line.contains("\\u007fx\\u009b31m\\u0085é\\u2028\\u2029"), "{line}");
+    let value: serde_json::Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(value["user_agent"], agent);
+}
+
+#[test]
+fn what_a_full_disk_refuses_is_counted_and_tears_no_line_but_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("access.log");
+    /// Takes ten bytes, is full for one try, and has room again.
+    struct Full(File, u32);
+    impl Write for Full {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.1 += 1;
+            match self.1 {
+                1 => self.0.write(bytes.get(..10).unwrap_or(bytes)),
+                2 => Err(io::ErrorKind::StorageFull.into()),
+                _ => self.0.write(bytes),
+            }
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            self.0.flush()
+        }
+    }
+    let sink = Box::new(Full(append(&path).unwrap(), 0));
+    let (log, thread) = AccessLog::start(Format::Json, sink).unwrap();
+    let worker = WorkerLog::new(Arc::clone(&log));
+    for _ in 0..2 {
+        worker.write(&LINE);
+        worker.flush();
+    }
+    let dropped = Arc::clone(&log.dropped);
+    drop((worker, log));
+    assert!(thread.ended_within(Duration::from_secs(60)));
+    assert_eq!(dropped.load(Ordering::Relaxed), 1);
+    let text = std::fs::read_to_string(path).unwrap();
+    assert_eq!(text, format!("{}\n{}", &json(&LINE)[..10], json(&LINE)));
+}
+
+#[test]
+fn lines_reach_the_file_and_dropping_the_log_ends_its_thread() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("access.log");
+    let settings = Settings { target: Some(Target::File(path.clone())), format: Format::Json };
+    let (log, thread) = AccessLog::open(&settings).unwrap().unwrap();
+    let worker = WorkerLog::new(log);
+    worker.write(&LINE);
+    drop(worker);
+    assert!(thread.ended_within(Duration::from_secs(60)));
+    assert_eq!(std::fs::read_to_string(path).unwrap(), json(&LINE));
+}

@@ -1,0 +1,90 @@
+//! What a log is written to: a disk that may be full, or a reader that went away. What cannot be written is lost, and that is said
+//! once, not for every line.
+
+use std::io::{self, Write};
+use std::time::{Duration, Instant};
+
+/// For this long nothing fails before a log counts as written again, so that a disk at its edge is not told of in turns.
+const QUIET: Duration = Duration::from_secs(10);
+
+/// Where a log goes.
+pub(super) struct LogTarget {
+    /// The log, as messages call it.
+    name: &'static str,
+    sink: Box<dyn Write + Send>,
+    /// The last writing broke off in the middle of a line.
+    torn: bool,
+    /// When writing failed last, until it counts as mended.
+    failed: Option<Instant>,
+}
+
+impl LogTarget {
+    pub(super) fn new(name: &'static str, sink: Box<dyn Write + Send>) -> Self {
+        Self { name, sink, torn: false, failed: None }
+    }
+
+    /// Writes whole lines. False when some of them may be lost.
+    pub(super) fn write(&mut self, lines: &[u8]) -> bool {
+        let written = self.write_out(lines);
+        let log = self.name;
+        match &written {
+            Err(error) if self.fails(Instant::now()) => {
+                tracing::warn!(%error, "cannot write the {log} log; said once until it is written again");
+            }
+            Ok(()) if self.is_mended(Instant::now()) => tracing::info!("the {log} log is written again"),
+            _ => {}
+        }
+        written.is_ok()
+    }
+
+    /// Notes a failure, and whether it is news.
+    fn fails(&mut self, now: Instant) -> bool {
+        self.failed.replace(now).is_none()
+    }
+
+    /// Whether a failure has been followed by long enough without one.
+    fn is_mended(&mut self, now: Instant) -> bool {
+        self.failed.take_if(|failed| now.saturating_duration_since(*failed) >= QUIET).is_some()
+    }
+
+    /// A line that was torn by an error before is ended first, so that it spoils no other.
+    fn write_out(&mut self, lines: &[u8]) -> io::Result<()> {
+        if self.torn {
+            self.sink.write_all(b"\n")?;
+            self.torn = false;
+        }
+        let mut rest = lines;
+        while !rest.is_empty() {
+            let written = match self.sink.write(rest) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => written,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
+            };
+            let (done, left) = rest.split_at_checked(written).unwrap_or((rest, &[]));
+            self.torn = done.last() != Some(&b'\n');
+            rest = left;
+        }
+        self.sink.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failing_target_is_news_once_until_it_has_been_written_for_a_while() {
+        let mut target = LogTarget::new("access", Box::new(io::sink()));
+        let start = Instant::now();
+        assert!(!target.is_mended(start), "nothing has failed");
+        assert!(target.fails(start));
+        for _ in 0..100 {
+            assert!(!target.fails(start + QUIET / 2));
+        }
+        assert!(!target.is_mended(start + QUIET), "it failed in between");
+        assert!(target.is_mended(start + QUIET * 2));
+        assert!(!target.is_mended(start + QUIET * 2), "said");
+        assert!(target.fails(start + QUIET * 3));
+    }
+}
