@@ -1,9 +1,12 @@
 //! What a client's stream can do beyond reading and writing.
 
+use std::io;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, Ready};
 use tokio_rustls::server::TlsStream;
 
 /// A client's stream.
@@ -13,6 +16,15 @@ pub(super) trait ClientStream: AsyncRead + AsyncWrite + Unpin + 'static {
 
     /// Lets the system find out that a silent client is gone. For connections that may be silent for long, such as tunnels.
     fn keep_alive(&self);
+
+    /// Whether the client has closed its sending side or reset the connection, even behind bytes that nobody has read.
+    fn has_left(&self) -> bool;
+}
+
+/// What the runtime knows of a socket already: nothing is read, and the system is not asked.
+fn is_read_closed(ready: impl Future<Output = io::Result<Ready>>) -> bool {
+    let cx = &mut Context::from_waker(Waker::noop());
+    matches!(pin!(ready).poll(cx), Poll::Ready(Ok(ready)) if ready.is_read_closed())
 }
 
 /// Silence before the first probe, and between two.
@@ -30,12 +42,20 @@ impl ClientStream for tokio::net::TcpStream {
         // Without it a dead client's tunnel stays until something is sent to it.
         let _ = SockRef::from(self).set_tcp_keepalive(&probes);
     }
+
+    fn has_left(&self) -> bool {
+        is_read_closed(self.ready(Interest::READABLE))
+    }
 }
 
 impl ClientStream for tokio::net::UnixStream {
     fn reset_on_close(&self) {}
 
     fn keep_alive(&self) {}
+
+    fn has_left(&self) -> bool {
+        is_read_closed(self.ready(Interest::READABLE))
+    }
 }
 
 impl<T: ClientStream> ClientStream for TlsStream<T> {
@@ -45,5 +65,9 @@ impl<T: ClientStream> ClientStream for TlsStream<T> {
 
     fn keep_alive(&self) {
         self.get_ref().0.keep_alive();
+    }
+
+    fn has_left(&self) -> bool {
+        self.get_ref().0.has_left()
     }
 }

@@ -96,6 +96,10 @@ impl ClientStream for Pieces {
     fn reset_on_close(&self) {}
 
     fn keep_alive(&self) {}
+
+    fn has_left(&self) -> bool {
+        false
+    }
 }
 
 /// A certificate, as DER when the first byte is even, else as PEM with a key behind it: any bytes are a chain that is good at the

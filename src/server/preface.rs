@@ -120,6 +120,10 @@ impl<T: ClientStream> ClientStream for Rewound<T> {
     fn keep_alive(&self) {
         self.stream.keep_alive();
     }
+
+    fn has_left(&self) -> bool {
+        self.stream.has_left()
+    }
 }
 
 #[cfg(test)]

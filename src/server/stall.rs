@@ -33,6 +33,9 @@ pub(super) const HALF_CLOSED: Duration = Duration::from_secs(300);
 /// How long a client that speaks HTTP/2 has to let go of an idle connection once it was told to (GOAWAY).
 const LAST_CALL: Duration = Duration::from_secs(10);
 
+/// How long what a client has sent of a body may lie unread before it is asked whether it is still there.
+const UNREAD: Duration = Duration::from_secs(10);
+
 /// What a connection does, as seen from its socket and its service.
 #[derive(Debug)]
 pub(super) struct Activity {
@@ -48,6 +51,8 @@ pub(super) struct Activity {
     body_failed: Cell<bool>,
     /// Of a tunnel: one way has ended.
     half_closed: Cell<bool>,
+    /// The sweep wants to know whether the client has left: hyper does not look.
+    look: Cell<bool>,
     /// When it was told to finish.
     finish_since: Cell<Option<Timestamp>>,
     /// Present once the connection speaks HTTP/2.
@@ -99,6 +104,7 @@ impl Activity {
             write_waits: Cell::new(false),
             body_failed: Cell::new(false),
             half_closed: Cell::new(false),
+            look: Cell::new(false),
             finish_since: Cell::new(None),
             streams: RefCell::default(),
             order: Cell::default(),
@@ -243,11 +249,33 @@ impl Activity {
                     streams.judge(now, limits);
                     Order::Serve
                 }
-                // hyper reads on while a request is answered, to see the client leave: only a body still owed counts.
-                None => cut_if(
-                    self.read_waits.get() && self.watch.in_body() && since(&self.last_read) > limits.body,
-                ),
+                None => {
+                    let (in_body, silence) = (self.watch.in_body(), since(&self.last_read));
+                    // hyper reads on while a request is answered, to see the client leave, but not once it holds bytes of
+                    // the next one, nor where nobody takes the body.
+                    let unseen = if in_body { silence > UNREAD } else { !self.read_waits.get() };
+                    if unseen {
+                        self.look();
+                    }
+                    // Only a body still owed counts.
+                    cut_if(self.read_waits.get() && in_body && silence > limits.body)
+                }
             },
+        }
+    }
+
+    /// Has the driving task ask the socket: it is the only one that can.
+    fn look(&self) {
+        self.look.set(true);
+        if let Some(driver) = self.driver.borrow().as_ref() {
+            driver.wake_by_ref();
+        }
+    }
+
+    /// Answers a look that the sweep wants; without one, `has_left` is not asked.
+    pub(super) fn looked(&self, has_left: impl FnOnce() -> bool) {
+        if self.look.replace(false) && self.is_busy() && has_left() {
+            self.tell(Order::Cut);
         }
     }
 

@@ -16,6 +16,7 @@ use tokio::sync::Semaphore;
 use super::worker::{Pace, start_at_pace};
 use super::*;
 
+mod departures;
 mod multiplexed;
 mod multiplexed_tunnels;
 mod openings;

@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::server::client_stream::ClientStream;
 use crate::server::stall::Activity;
 
 /// A stream whose reads go past the head watch and whose waits are noted.
@@ -26,6 +27,16 @@ impl<T> WatchedIo<T> {
     }
 }
 
+impl<T: ClientStream> WatchedIo<T> {
+    /// hyper flushes whenever it is woken, unless bytes still wait to be written.
+    fn wrote(&self, waits: bool) {
+        self.activity.wrote(waits);
+        if waits {
+            self.activity.looked(|| self.stream.has_left());
+        }
+    }
+}
+
 impl<T: AsyncRead + Unpin> AsyncRead for WatchedIo<T> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
@@ -39,11 +50,11 @@ impl<T: AsyncRead + Unpin> AsyncRead for WatchedIo<T> {
     }
 }
 
-impl<T: AsyncWrite + Unpin> AsyncWrite for WatchedIo<T> {
+impl<T: ClientStream> AsyncWrite for WatchedIo<T> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let polled = Pin::new(&mut this.stream).poll_write(cx, buf);
-        this.activity.wrote(polled.is_pending());
+        this.wrote(polled.is_pending());
         polled
     }
 
@@ -54,7 +65,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for WatchedIo<T> {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let polled = Pin::new(&mut this.stream).poll_write_vectored(cx, bufs);
-        this.activity.wrote(polled.is_pending());
+        this.wrote(polled.is_pending());
         polled
     }
 
@@ -71,6 +82,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for WatchedIo<T> {
         } else {
             this.activity.flushed();
         }
+        this.activity.looked(|| this.stream.has_left());
         polled
     }
 
@@ -109,6 +121,16 @@ mod tests {
 
         fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
             Poll::Ready(Ok(()))
+        }
+    }
+
+    impl ClientStream for Buffering {
+        fn reset_on_close(&self) {}
+
+        fn keep_alive(&self) {}
+
+        fn has_left(&self) -> bool {
+            false
         }
     }
 

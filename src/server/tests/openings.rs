@@ -33,7 +33,7 @@ fn each_wait_of_a_connection_has_its_own_limit() {
 }
 
 /// Settings of one listener with TLS, whose files live as long as the folder.
-fn with_tls(
+pub(super) fn with_tls(
     authority: &Authority,
     client: impl FnOnce(&std::path::Path) -> tls::ClientAuth,
 ) -> (TempDir, Settings) {
