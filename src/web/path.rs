@@ -72,7 +72,7 @@ pub fn read_path(raw: &str) -> Result<PathReadings<'_>, PathRefusal> {
     let mut read = |segments: &[Segment]| {
         let cut = before_a_query(segments);
         for path in std::iter::once(segments).chain(cut.as_deref()) {
-            Reading::all().for_each(|reading| add(join(path, reading)));
+            Reading::all(path).for_each(|reading| add(join(path, reading)));
             if host_first {
                 behind_a_host(path).for_each(&mut add);
             }
@@ -203,7 +203,7 @@ fn is_overlong(bytes: &[u8]) -> bool {
 
 /// A segment up to its `;`, or up to what was an encoded `?` or `#`, behind which an upstream that decodes first sees no path.
 fn without_parameters(piece: &[u8]) -> &[u8] {
-    piece.split(|b| matches!(b, b';' | b'?' | b'#')).next().unwrap_or_default()
+    piece.split(|b| ends_a_segment(*b)).next().unwrap_or_default()
 }
 
 /// What an upstream may do to a path before it looks at it.
@@ -215,13 +215,30 @@ struct Reading {
 }
 
 impl Reading {
-    fn all() -> impl Iterator<Item = Reading> {
-        (0..8_u8).map(|mask| Reading {
+    /// The readings that can differ for `segments`: most paths have nothing that an upstream could merge, cut or split.
+    fn all(segments: &[Segment]) -> impl Iterator<Item = Reading> + use<> {
+        let has = |find: fn(&[u8]) -> bool| segments.iter().any(|segment| find(&segment.0));
+        let merge =
+            has(|bytes| bytes.split(|b| separates(*b)).any(|piece| without_parameters(piece).is_empty()));
+        let cut = has(|bytes| bytes.iter().any(|b| ends_a_segment(*b)));
+        let split = has(|bytes| bytes.iter().any(|b| separates(*b)));
+        let masks = u8::from(merge) | u8::from(cut) << 1 | u8::from(split) << 2;
+        (0..8_u8).filter(move |mask| mask & !masks == 0).map(|mask| Reading {
             merge_empty: mask & 1 != 0,
             cut_parameters: mask & 2 != 0,
             split_encoded: mask & 4 != 0,
         })
     }
+}
+
+/// Whether an upstream that decodes first may take the byte for the end of a segment.
+fn separates(byte: u8) -> bool {
+    matches!(byte, b'/' | b'\\')
+}
+
+/// Whether an upstream may take the byte for the end of what names anything in a segment.
+fn ends_a_segment(byte: u8) -> bool {
+    matches!(byte, b';' | b'?' | b'#')
 }
 
 /// The path of an upstream that decodes the whole target first and then looks for the query: it ends at the first `?` or `#` that
@@ -240,34 +257,50 @@ fn before_a_query(segments: &[Segment]) -> Option<Vec<Segment>> {
 fn behind_a_host(segments: &[Segment]) -> impl Iterator<Item = String> {
     let host = segments.iter().position(|segment| !segment.0.is_empty());
     let path = host.and_then(|host| segments.get(host + 1..)).unwrap_or_default();
-    Reading::all().map(move |reading| if path.is_empty() { "/".to_owned() } else { join(path, reading) })
+    Reading::all(path).map(move |reading| if path.is_empty() { "/".to_owned() } else { join(path, reading) })
 }
 
 /// The path text of one reading. Bytes that are not UTF-8 become U+FFFD, which no configured path contains.
 fn join(segments: &[Segment], reading: Reading) -> String {
-    let mut path = String::new();
+    let mut path = String::with_capacity(segments.iter().map(|segment| segment.0.len() + 1).sum());
     let last = segments.len().saturating_sub(1);
     for (index, Segment(bytes)) in segments.iter().enumerate() {
-        let pieces: Vec<&[u8]> = if reading.split_encoded {
-            bytes.split(|b| matches!(b, b'/' | b'\\')).collect()
-        } else {
-            vec![bytes]
-        };
-        let end = pieces.len().saturating_sub(1);
-        for (position, piece) in pieces.into_iter().enumerate() {
+        let mut rest = Some(bytes.as_slice());
+        while let Some(bytes) = rest {
+            let end = bytes.iter().position(|b| separates(*b)).filter(|_| reading.split_encoded);
+            let (piece, behind) = match end {
+                Some(end) => (bytes.get(..end).unwrap_or_default(), bytes.get(end + 1..)),
+                None => (bytes, None),
+            };
+            rest = behind;
             let piece = if reading.cut_parameters { without_parameters(piece) } else { piece };
-            let is_last = index == last && position == end;
+            let is_last = index == last && rest.is_none();
             if piece.is_empty() && reading.merge_empty && !is_last {
                 continue;
             }
             path.push('/');
-            let text = String::from_utf8_lossy(piece);
-            path.push_str(&text.replace('/', "%2F").replace('\\', "%5C"));
+            push_text(&mut path, piece);
         }
     }
     #[cfg(test)]
     tests::JOINED.with(|joined| joined.set(joined.get() + path.len()));
     path
+}
+
+/// A piece's text behind `path`, its slashes encoded again. Nothing is allocated for a piece: a path may have thousands.
+fn push_text(path: &mut String, piece: &[u8]) {
+    for chunk in piece.utf8_chunks() {
+        for character in chunk.valid().chars() {
+            match character {
+                '/' => path.push_str("%2F"),
+                '\\' => path.push_str("%5C"),
+                other => path.push(other),
+            }
+        }
+        if !chunk.invalid().is_empty() {
+            path.push(char::REPLACEMENT_CHARACTER);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -442,6 +475,26 @@ mod tests {
                 read.err()
             );
         }
+    }
+
+    #[test]
+    fn the_readings_that_are_made_are_all_that_there_are() {
+        const SEGMENTS: [&str; 9] = ["", "a", ";", "b;c", "%2f", "x%5c", "%3fy", "%2f;", "%c3%a9"];
+        let every = |mask: u8| Reading {
+            merge_empty: mask & 1 != 0,
+            cut_parameters: mask & 2 != 0,
+            split_encoded: mask & 4 != 0,
+        };
+        for place in 0..9_usize.pow(3) {
+            let raw = [SEGMENTS[place % 9], SEGMENTS[place / 9 % 9], SEGMENTS[place / 81]];
+            let segments: Vec<_> = raw.iter().map(|segment| Segment::decode(segment).unwrap()).collect();
+            let made: Vec<String> = Reading::all(&segments).map(|reading| join(&segments, reading)).collect();
+            for mask in 0..8 {
+                assert!(made.contains(&join(&segments, every(mask))), "{raw:?} {mask}");
+            }
+        }
+        let plain = Segment::decode("a%20b").unwrap();
+        assert_eq!(Reading::all(&[plain]).count(), 1);
     }
 
     #[test]
