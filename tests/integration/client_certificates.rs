@@ -64,7 +64,8 @@ fn a_certificate_that_the_route_names_is_enough_and_others_are_not() {
 fn a_certificate_opens_no_websocket_for_a_page_of_another_site() {
     let rig = Rig::start("{ client_certificates = [\"robot\"] }");
     let robot = rig.showing("robot", &["x.test"]);
-    let asked = "Connection: Upgrade\r\nUpgrade: websocket\r\n";
+    let asked =
+        "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
     for foreign in ["https://evil.test", "null", "https://wiki.test:8443"] {
         let answer = rig.ask(&robot, &format!("{asked}Origin: {foreign}\r\n"));
         assert_eq!(
