@@ -36,7 +36,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 ///
 /// The lines that wait are written when what is returned is dropped, and none after that.
 pub fn start() -> Diagnostics {
-    let filter = EnvFilter::try_from_env("FLUIDGATE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter =
+        with_panics(EnvFilter::try_from_env("FLUIDGATE_LOG").unwrap_or_else(|_| EnvFilter::new("info")));
     let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let (queue, thread) = Queue::start(io::stderr());
     let subscriber = tracing_subscriber::fmt()
@@ -48,10 +49,18 @@ pub fn start() -> Diagnostics {
     if subscriber.try_init().is_ok() {
         panic::set_hook(Box::new(|panic| {
             let said = panic.to_string().replace('\n', " ");
-            tracing::error!(thread = std::thread::current().name(), "{said}");
+            tracing::error!(target: "panic", thread = std::thread::current().name(), "{said}");
         }));
     }
     Diagnostics { queue, thread }
+}
+
+/// What a panic says passes every filter.
+fn with_panics(filter: EnvFilter) -> EnvFilter {
+    match "panic=error".parse() {
+        Ok(always) => filter.add_directive(always),
+        Err(_) => filter,
+    }
 }
 
 /// The diagnostic log while it is written.
@@ -198,6 +207,18 @@ mod tests {
         assert_eq!(place.take(rested), Some(1));
         assert_eq!((0..5000).filter(|_| place.take(rested).is_some()).count(), 99);
     }
+    #[test]
+    fn a_filter_that_hides_everything_does_not_hide_a_panic() {
+        for said in ["off", "fluidgate::proxy=debug"] {
+            let hidden =
+                tracing_subscriber::fmt().with_env_filter(with_panics(EnvFilter::new(said))).finish();
+            tracing::subscriber::with_default(hidden, || {
+                assert!(tracing::enabled!(target: "panic", tracing::Level::ERROR), "{said}");
+                assert!(!tracing::enabled!(target: "other", tracing::Level::ERROR), "{said}");
+            });
+        }
+    }
+
     /// Takes nothing until it is told to, and then everything.
     struct Blocked(std::sync::mpsc::Receiver<()>, std::sync::mpsc::Sender<Vec<u8>>);
 
