@@ -31,6 +31,7 @@ pub(super) fn of_routes(routes: &[Standing], report: &Report, line: &dyn Fn(usiz
     seen.unreachable(report);
     seen.open_neighbours(report, line);
     seen.case_twins(report, line);
+    seen.refused_pages(report);
     seen.other_methods(report, line);
     aliases::warn(&seen, report, line);
 }
@@ -131,6 +132,26 @@ impl<'r> Seen<'r> {
                     needs(&twin.access)
                 );
                 report.warn(span.clone(), what, "spell both alike, or protect both alike");
+            }
+        }
+    }
+
+    /// A prefix that is served but for its own page, which another route reads in another case.
+    fn refused_pages(&self, report: &Report) {
+        for (route, span) in self.routes.iter().filter(|(route, _)| !route.exact) {
+            let host = sample_host(route);
+            let Ok(host) = Host::parse(&host) else { continue };
+            let refused = |page: &String| {
+                read_path(page).is_ok_and(|path| {
+                    self.table.find(&host.name, &path, &Method::GET) == RouteMatch::Ambiguous
+                })
+            };
+            if let Some(page) = [route.path.clone(), toggled(&route.path)].into_iter().find(refused) {
+                report.warn(
+                    span.clone(),
+                    format!("{page:?} of this route is refused: another route's path differs by case only"),
+                    "give that page an exact route, or spell both alike",
+                );
             }
         }
     }

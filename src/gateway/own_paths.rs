@@ -60,6 +60,7 @@ mod tests {
         assert_eq!(read("/_auth"), "Own(\"\")");
         assert_eq!(read("/%5fauth/login"), "Own(\"/login\")");
         assert_eq!(read("/_authx"), "Other");
+        assert_eq!(read("/_AUTH/login"), "Other", "case counts");
         assert_eq!(read("/x/_auth/login"), "Other");
         for path in ["//_auth/login", "/_auth;x/login", "/_auth%2flogin"] {
             assert_eq!(read(path), "Ambiguous", "{path}");

@@ -58,16 +58,24 @@ pub fn page_origin<'a>(headers: &'a HeaderMap, host: &Host<'_>) -> PageOrigin<'a
     let Some((scheme, authority)) = origin.to_str().ok().and_then(|text| text.split_once("://")) else {
         return PageOrigin::Other(origin.as_bytes());
     };
-    // Any other scheme is no page of a website: an extension's or an app's may name whatever host it likes.
+    // Some native clients name the WebSocket's own scheme, which no page has. Any other is no page of a website: an extension's or an
+    // app's may name whatever host it likes.
     let default = match scheme {
-        "https" => 443,
-        "http" => 80,
+        "https" | "wss" => 443,
+        "http" | "ws" => 80,
         _ => return PageOrigin::Other(origin.as_bytes()),
     };
     match Host::parse(authority) {
         Ok(named) if named.same_place(host, default) => PageOrigin::Same,
         _ => PageOrigin::Other(origin.as_bytes()),
     }
+}
+
+/// Whether an Origin is `page`, which is of `http` or `https`: `ws` is read as the one and `wss` as the other, as above.
+pub fn is_of(origin: &[u8], page: &str) -> bool {
+    let page = page.as_bytes();
+    let socket = || origin.strip_prefix(b"ws").filter(|rest| page.strip_prefix(b"http") == Some(*rest));
+    origin == page || socket().is_some()
 }
 
 #[cfg(test)]
@@ -112,6 +120,44 @@ mod tests {
             judged(&[("origin", "http://app.test:8080"), ("origin", "http://evil")]),
             FormOrigin::Other
         );
+    }
+
+    #[test]
+    fn the_schemes_of_websockets_are_read_as_those_of_their_pages() {
+        let judged = |host: &str, origin: &'static str| {
+            let headers = [(ORIGIN, origin.parse().unwrap())].into_iter().collect();
+            page_origin(&headers, &Host::parse(host).unwrap()) == PageOrigin::Same
+        };
+        for (host, origin) in [
+            ("app.test", "wss://app.test"),
+            ("app.test:443", "wss://app.test"),
+            ("app.test:80", "ws://app.test"),
+            ("app.test:8080", "ws://app.test:8080"),
+        ] {
+            assert!(judged(host, origin), "{origin} of {host}");
+        }
+        for (host, origin) in [
+            ("app.test", "wss://evil.test"),
+            ("app.test:443", "ws://app.test"),
+            ("app.test:80", "wss://app.test"),
+            ("app.test", "wsx://app.test"),
+        ] {
+            assert!(!judged(host, origin), "{origin} of {host}");
+        }
+    }
+
+    #[test]
+    fn an_origin_is_a_page_by_the_scheme_of_its_websockets_too() {
+        for (origin, page) in [
+            ("https://a.test", "https://a.test"),
+            ("wss://a.test", "https://a.test"),
+            ("ws://a.test:81", "http://a.test:81"),
+        ] {
+            assert!(is_of(origin.as_bytes(), page), "{origin}");
+        }
+        for origin in ["ws://a.test", "http://a.test", "wss://b.test", "s://a.test", "wsss://a.test", "ws"] {
+            assert!(!is_of(origin.as_bytes(), "https://a.test"), "{origin}");
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use crate::base::secret::{Random, RandomError};
 use crate::gateway::open_streams::SessionWatch;
 use crate::gateway::reply::{Reply, ReplyBody};
 use crate::gateway::respond::Failure;
-use crate::gateway::same_origin::{PageOrigin, page_origin};
+use crate::gateway::same_origin::{PageOrigin, is_of, page_origin};
 use crate::gateway::tunnel::{KeepAlive, LiveTunnel};
 use crate::proxy::ForwardedBody;
 use crate::web::host::Host;
@@ -42,7 +42,7 @@ const NO_HANDSHAKE: Failure = Failure::new(
 pub fn comes_from_our_page(headers: &HeaderMap, host: &Host<'_>, allowed: &[String]) -> bool {
     match page_origin(headers, host) {
         PageOrigin::Same => true,
-        PageOrigin::Other(origin) => allowed.iter().any(|known| known.as_bytes() == origin),
+        PageOrigin::Other(origin) => allowed.iter().any(|page| is_of(origin, page)),
         PageOrigin::Unsaid | PageOrigin::Unclear => false,
     }
 }

@@ -18,14 +18,15 @@ use crate::web::path::PathReadings;
 #[derive(Debug)]
 pub struct RouteTable<T> {
     places: Places<Methods<T>>,
-    /// The same places by their paths in lower case: the number of a place, which those that differ in case alone share.
+    /// The same places by their paths in lower case: the number of a place.
     folded: Places<usize>,
     /// The longest path of a route in bytes; behind it, case makes no difference.
     reach: usize,
     /// A route's path holds a capital.
     capitals: bool,
-    /// How many numbers have been given to places.
-    numbers: usize,
+    /// The numbers of places, by host and path in lower case. Those that differ in case alone share one, an exact path and a prefix
+    /// too: each is served where it is spelt as it was configured, and no other spelling is.
+    numbers: HashMap<(Option<Box<str>>, Box<str>), usize>,
 }
 
 /// What a request must be like for a route to take it.
@@ -88,7 +89,13 @@ impl<V> Default for Paths<V> {
 
 impl<T> Default for RouteTable<T> {
     fn default() -> Self {
-        Self { places: Places::default(), folded: Places::default(), reach: 0, capitals: false, numbers: 0 }
+        Self {
+            places: Places::default(),
+            folded: Places::default(),
+            reach: 0,
+            capitals: false,
+            numbers: HashMap::new(),
+        }
     }
 }
 
@@ -110,10 +117,10 @@ impl<T> RouteTable<T> {
     pub fn insert(&mut self, place: &Place<'_>, target: T) -> bool {
         self.reach = self.reach.max(place.path.len());
         self.capitals |= place.path.bytes().any(|byte| byte.is_ascii_uppercase());
-        let next = self.numbers;
-        self.numbers += 1;
         let lower = Place { path: &place.path.to_ascii_lowercase(), ..*place };
-        let folded = *self.folded.entry(&lower, || next);
+        let next = self.numbers.len();
+        let folded = *self.numbers.entry((place.host.map(Box::from), lower.path.into())).or_insert(next);
+        self.folded.entry(&lower, || folded);
         let methods = self.places.entry(place, || Methods { named: Vec::new(), any: None, folded });
         methods.insert(place.methods, target)
     }

@@ -66,7 +66,8 @@ pub fn set_upgrade(headers: &mut HeaderMap, protocol: HeaderValue) {
 }
 
 /// Our key of a WebSocket handshake with an upstream, in place of the client's or for an extended CONNECT, which has none. A proof of
-/// it comes from a WebSocket server: what answers with fields that a client chose cannot know it.
+/// it comes from whoever was told it: what answers with fields that a client chose does not know it, but a server that an app passes our
+/// request's fields on to does.
 #[derive(Debug)]
 pub struct HandshakeKey(HeaderValue);
 

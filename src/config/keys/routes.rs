@@ -124,6 +124,7 @@ headers = { user = "X-Remote-User" }
             - an exact path whose neighbour (`/a/` beside `/a`) lets in more people: many apps take both for one page;\n\
             - a path that differs from a guarded one, or from what it lies below, by upper and lower case only. Where no \
             route names the other spelling, such a request is refused;\n\
+            - a prefix whose own page is refused, because an exact path differs from it by case only (`/Wiki/` beside `/wiki`);\n\
             - methods that a guarded route does not name and that fall to a laxer route of the same place. Let the laxer one name its \
             methods: others are then 405;\n\
             - a prefix that is stripped or replaced so that a guarded path of the same upstream is reached through it, or a public \
@@ -133,7 +134,7 @@ headers = { user = "X-Remote-User" }
             - a path that is guarded for all hosts, and a host whose own routes, which come first, open it;\n\
             - a user or a group that nobody in the user file has.\n\n\
             A route that no request can reach, two that take the same requests, and an `access` that names nobody are errors.\n\n\
-            Case counts in paths and methods, but many apps disregard it: a path that would lead to another place without regard to \
-            case is refused (400), and so is `post` where a route names `POST` (405). [refused-requests.md](refused-requests.md) lists \
-            all that is refused.",
+            Case counts in paths and methods, but many apps disregard it: a path that would lead to another place without regard \
+            to the case of ASCII letters is refused (400), and so is `post` where a route names `POST` (405). \
+            [refused-requests.md](refused-requests.md) lists all that is refused.",
 };

@@ -96,6 +96,16 @@ fn paths_that_differ_in_case_only_and_in_their_rule_are_warned_of() {
 }
 
 #[test]
+fn a_prefix_whose_own_page_is_refused_is_warned_of_and_one_beside_its_wrong_capital_is_not() {
+    let beside =
+        |exact: &str| route("path = \"/wiki\"\nU") + &route(&format!("path = \"{exact}\"\nexact = true\nU"));
+    only(&beside("/Wiki/"), "\"/wiki/\" of this route is refused");
+    for quiet in ["/Wiki", "/wiki/", "/wiki"] {
+        assert_eq!(said(&beside(quiet)), Vec::<String>::new(), "{quiet}");
+    }
+}
+
+#[test]
 fn methods_that_fall_to_a_laxer_route_of_the_same_place_are_warned_of() {
     let open = route(&format!("path = \"/api\"\n{PUBLIC}"));
     only(

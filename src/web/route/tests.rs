@@ -102,6 +102,37 @@ fn a_path_that_leads_elsewhere_without_regard_to_case_is_ambiguous() {
 }
 
 #[test]
+fn an_exact_path_and_a_prefix_that_differ_in_case_are_each_served_as_they_are_spelt_and_in_no_other_way() {
+    let build = |exact_first: bool, exact: &'static str, prefix: &'static str| {
+        let mut table = table(&[(None, "/", "root")]);
+        let mut places = [(exactly(exact), "exact"), (Place::below(None, prefix), "prefix")];
+        if !exact_first {
+            places.reverse();
+        }
+        assert!(places.iter().all(|(place, name)| table.insert(place, *name)));
+        table
+    };
+    for exact_first in [true, false] {
+        for (exact, prefix) in [("/Wiki", "/wiki"), ("/wiki", "/Wiki")] {
+            let table = build(exact_first, exact, prefix);
+            let below = format!("{prefix}/Page");
+            for (path, name) in [(exact, "exact"), (prefix, "prefix"), (below.as_str(), "prefix")] {
+                assert_eq!(found(&table, "h", path), RouteMatch::One(&name), "{path} {exact} {exact_first}");
+            }
+            let other = format!("{exact}/page");
+            for path in ["/WIKI", "/wIki/x", &other, "//wikI"] {
+                assert_eq!(found(&table, "h", path), RouteMatch::Ambiguous, "{path} {exact} {exact_first}");
+            }
+        }
+        let longer = build(exact_first, "/Wiki/Key", "/Wiki");
+        assert_eq!(found(&longer, "h", "/Wiki/key"), RouteMatch::Ambiguous);
+        let slash = build(exact_first, "/Wiki/", "/wiki");
+        assert_eq!(found(&slash, "h", "/wiki"), RouteMatch::One(&"prefix"));
+        assert_eq!(found(&slash, "h", "/wiki/"), RouteMatch::Ambiguous, "no route spells it");
+    }
+}
+
+#[test]
 fn a_host_is_served_when_a_route_names_it_or_covers_it() {
     let table = table(&[(Some("a.test"), "/x", "one"), (Some("*.b.test"), "/", "two")]);
     for (host, served) in
