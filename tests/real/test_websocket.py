@@ -16,7 +16,14 @@ from wire import Closed, RawUpstream, Wire
 
 HERE = pathlib.Path(__file__).resolve().parent
 KEY = base64.b64encode(b"sixteen bytes ok").decode()
-ACCEPT = base64.b64encode(hashlib.sha1((KEY + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11").encode()).digest()).decode()
+
+
+def accept_of(key):
+    """What proves that a server has read `key` (RFC 6455 section 4.2.2)."""
+    return base64.b64encode(hashlib.sha1((key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11").encode()).digest()).decode()
+
+
+ACCEPT = accept_of(KEY)
 SERVERS = {
     "ws": lambda port: [program("node"), HERE / "node/websocket_echo.mjs", port],
     "websockets": lambda port: [VENV / "bin/python", HERE / "websocket_echo.py", port],
@@ -160,29 +167,34 @@ class Frames(Rig):
                         answers.append((head.status, [[v.lower() for v in head.all(name)] for name in AGREED]))
                     self.assertEqual(answers[1], answers[0])
 
+    def answer_to(self, port, request):
+        """Status and body; 502 where the server hangs up on it, which is 502 here."""
+        with Wire.to(port) as wire:
+            wire.send(request)
+            try:
+                head, _ = wire.final_head()
+                return head.status, wire.body(head)
+            except Closed:
+                return 502, b""
+
     def test_a_refused_handshake_is_the_servers_own_answer(self):
         for server, (port, _) in self.servers.items():
-            for was, becomes in (
-                (b"Sec-WebSocket-Version: 13", b"Sec-WebSocket-Version: 12"),
-                (KEY.encode(), b"short"),
-                (b"Sec-WebSocket-Key: " + KEY.encode() + b"\r\n", b""),
-            ):
+            with self.subTest(server=server):
+                request = handshake("/", f"{server}.test", *self.fields(server)).replace(b"Version: 13", b"Version: 12")
+                straight, through = (self.answer_to(to, request) for to in (port, self.gateway.port))
+                if straight[0] == 502:
+                    self.assertEqual(through[0], 502)
+                else:
+                    self.assertEqual(through, straight)
+
+    def test_a_handshake_without_a_key_is_answered_as_the_ordinary_request_that_it_is(self):
+        for server, (port, _) in self.servers.items():
+            ordinary = f"GET / HTTP/1.1\r\nHost: {server}.test\r\nCookie: {self.alice}\r\n\r\n".encode()
+            expected = self.answer_to(port, ordinary)[0]
+            for was, becomes in ((KEY.encode(), b"short"), (b"Sec-WebSocket-Key: " + KEY.encode() + b"\r\n", b"")):
                 with self.subTest(becomes, server=server):
-                    answers = []
-                    for to in (port, self.gateway.port):
-                        request = handshake("/", f"{server}.test", *self.fields(server)).replace(was, becomes)
-                        with Wire.to(to) as wire:
-                            wire.send(request)
-                            try:
-                                head, _ = wire.final_head()
-                                answers.append((head.status, wire.body(head)))
-                            except Closed:
-                                # The server hangs up on it, which is 502 here.
-                                answers.append((502, b""))
-                    if answers[0][0] == 502:
-                        self.assertEqual(answers[1][0], 502)
-                    else:
-                        self.assertEqual(answers[1], answers[0])
+                    request = handshake("/", f"{server}.test", *self.fields(server)).replace(was, becomes)
+                    self.assertEqual(self.answer_to(self.gateway.port, request)[0], expected)
 
     def test_another_method_than_get_opens_nothing(self):
         for server in self.servers:
@@ -237,8 +249,9 @@ class Ends(Rig):
                 told = threading.Event()
 
                 def serve(wire, first=first, told=told):
-                    wire.head()
-                    wire.send(b"HTTP/1.1 101 Go\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n")
+                    proof = accept_of(wire.head().get("Sec-WebSocket-Key"))
+                    head = f"HTTP/1.1 101 Go\r\nUpgrade: websocket\r\nConnection: upgrade\r\nSec-WebSocket-Accept: {proof}\r\n\r\n"
+                    wire.send(head.encode())
                     if first == "client":
                         self.assertEqual(wire.rest(), b"all of mine")
                         wire.send(b"and all of yours")
