@@ -13,9 +13,7 @@ use std::time::{Duration, Instant};
 use fluidgate::base::clock::{Clock, SystemClock};
 use fluidgate::base::identity::{Identity, LoginMethod, Subject};
 use fluidgate::base::secret::{Secret, SystemRandom};
-use fluidgate::session::{
-    Activity, CookieSettings, MaxAge, Origin, SameSite, SecureMode, SessionManager, Settings, StoreSettings,
-};
+use fluidgate::session::{Activity, CookieSettings, Origin, SessionManager, Settings, StoreSettings};
 use http::HeaderMap;
 use http::header::COOKIE;
 
@@ -103,16 +101,7 @@ fn settings() -> Settings {
         duration: Duration::from_secs(86_400),
         idle_timeout: Duration::from_secs(7_200),
         store: StoreSettings::Memory,
-        cookie: CookieSettings {
-            name: None,
-            http_only: true,
-            secure: SecureMode::Auto,
-            same_site: SameSite::Lax,
-            max_age: MaxAge::Derived,
-            expires: None,
-            path: "/".into(),
-            domain: None,
-        },
+        cookie: CookieSettings::default(),
         cap: None,
         max_bad_cookies: 0,
     }

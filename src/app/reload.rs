@@ -164,7 +164,7 @@ impl Reloader {
                 // A user who was taken out must not stay because there was no file descriptor left at that moment.
                 self.users_seen = None;
             }
-            if !(std::mem::replace(&mut self.users_unread, unread) && unread) {
+            if is_news(&mut self.users_unread, unread) {
                 refused(&error.into());
             }
             return false;
@@ -297,6 +297,12 @@ fn refused(error: &ReloadError) {
 fn may_pass(error: &io::Error) -> bool {
     error.raw_os_error().is_some()
         && !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied)
+}
+
+/// Whether a failure is to be told: that the system would not let a file be read (`unread`) is told once, and `told` keeps that.
+fn is_news(told: &mut bool, unread: bool) -> bool {
+    let before = std::mem::replace(told, unread);
+    !(unread && before)
 }
 
 /// What tells one state of a file from another without reading it.

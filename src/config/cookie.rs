@@ -18,14 +18,15 @@ pub(super) fn read(mut section: Section<'_>, server: &Server) -> CookieSettings 
         domain: section.take("domain"),
     };
     let sites = [("strict", SameSite::Strict), ("lax", SameSite::Lax), ("none", SameSite::None)];
+    let defaults = CookieSettings::default();
     let cookie = CookieSettings {
         name: fields.name.as_ref().and_then(name),
-        http_only: http_only(&mut section),
-        secure: fields.secure.as_ref().and_then(secure).unwrap_or(SecureMode::Auto),
-        same_site: fields.same_site.as_ref().and_then(|f| f.word(&sites)).unwrap_or(SameSite::Lax),
-        max_age: section.take("max_age").and_then(|f| max_age(&f)).unwrap_or(MaxAge::Derived),
+        http_only: http_only(&mut section).unwrap_or(defaults.http_only),
+        secure: fields.secure.as_ref().and_then(secure).unwrap_or(defaults.secure),
+        same_site: fields.same_site.as_ref().and_then(|f| f.word(&sites)).unwrap_or(defaults.same_site),
+        max_age: section.take("max_age").and_then(|f| max_age(&f)).unwrap_or(defaults.max_age),
         expires: section.take("expires").and_then(|f| expires(&f)),
-        path: fields.path.as_ref().and_then(path).unwrap_or_else(|| "/".into()),
+        path: fields.path.as_ref().and_then(path).unwrap_or(defaults.path),
         domain: fields.domain.as_ref().and_then(domain),
     };
     if let Some(field) = section.take("signed")
@@ -122,10 +123,10 @@ fn name(field: &Field<'_>) -> Option<String> {
     None
 }
 
-fn http_only(section: &mut Section<'_>) -> bool {
-    let Some(field) = section.take("http_only") else { return true };
-    let http_only = field.boolean().unwrap_or(true);
-    if !http_only {
+fn http_only(section: &mut Section<'_>) -> Option<bool> {
+    let field = section.take("http_only")?;
+    let http_only = field.boolean();
+    if http_only == Some(false) {
         field.warn("scripts of the apps can read the session cookie", "write http_only = true");
     }
     http_only

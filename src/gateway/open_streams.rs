@@ -185,9 +185,7 @@ pub(in crate::gateway) mod tests {
     use crate::base::clock::ManualClock;
     use crate::base::identity::{Identity, LoginMethod, Subject};
     use crate::base::secret::{Secret, SystemRandom};
-    use crate::session::{
-        CookieSettings, MaxAge, Origin, SameSite, SecureMode, SessionManager, Settings, StoreSettings,
-    };
+    use crate::session::{CookieSettings, Origin, SessionManager, Settings, StoreSettings};
 
     /// Sessions in memory, of nobody.
     pub(in crate::gateway) fn sessions() -> Arc<SessionManager> {
@@ -202,16 +200,7 @@ pub(in crate::gateway) mod tests {
             store: StoreSettings::Memory,
             cap: None,
             max_bad_cookies: 0,
-            cookie: CookieSettings {
-                name: None,
-                http_only: true,
-                secure: SecureMode::Auto,
-                same_site: SameSite::Lax,
-                max_age: MaxAge::Derived,
-                expires: None,
-                path: "/".into(),
-                domain: None,
-            },
+            cookie: CookieSettings::default(),
         };
         let (random, nobody) = (Arc::new(SystemRandom), |_: &str| None);
         SessionManager::open(&settings, Arc::new(clock.clone()), random, nobody).unwrap().0

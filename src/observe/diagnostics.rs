@@ -83,7 +83,7 @@ impl Drop for Diagnostics {
 /// The lines that wait for standard error.
 #[derive(Debug)]
 struct Queue {
-    /// `None` at the end, or where there was no thread to be had.
+    /// `None` at the end. Where there was no thread to be had, all that is sent is lost.
     sender: Mutex<Option<SyncSender<Vec<u8>>>>,
     /// Lines for which there was no room since the last that had some.
     lost: AtomicU64,

@@ -15,13 +15,13 @@ use http::HeaderValue;
 
 use crate::base::clock::Timestamp;
 use crate::base::secret::{Random, RandomError, Secret};
+use crate::session::CookieSettings;
 use crate::session::cookie::{CookieCodec, HOST_NAME, PLAIN_NAME};
 use crate::session::export_file::{self, ExportWriter, SessionLine};
 use crate::session::id::Token;
 use crate::session::keys::KeyRing;
 use crate::session::record::Record;
 use crate::session::store;
-use crate::session::{CookieSettings, MaxAge, SameSite, SecureMode};
 use crate::web::cookie::set_cookie_name;
 
 /// Every byte the same.
@@ -37,16 +37,7 @@ impl Random for Fixed {
 static CODEC: LazyLock<CookieCodec> = LazyLock::new(|| {
     let secret = |first: u8| Secret::new((first..first + 40).collect());
     let keys = KeyRing::new(&[secret(1), secret(100)]).unwrap();
-    let settings = CookieSettings {
-        name: None,
-        http_only: true,
-        secure: SecureMode::Auto,
-        same_site: SameSite::Lax,
-        max_age: MaxAge::Derived,
-        expires: None,
-        path: "/".into(),
-        domain: None,
-    };
+    let settings = CookieSettings::default();
     CookieCodec::new(keys, &settings)
 });
 

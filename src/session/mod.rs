@@ -121,6 +121,21 @@ pub struct CookieSettings {
     pub domain: Option<String>,
 }
 
+impl Default for CookieSettings {
+    fn default() -> Self {
+        Self {
+            name: None,
+            http_only: true,
+            secure: SecureMode::Auto,
+            same_site: SameSite::Lax,
+            max_age: MaxAge::Derived,
+            expires: None,
+            path: "/".into(),
+            domain: None,
+        }
+    }
+}
+
 /// When the cookie carries `Secure`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SecureMode {

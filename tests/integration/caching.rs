@@ -60,19 +60,11 @@ fn gateway(upstream: &TestUpstream) -> TestGateway {
     .start()
 }
 
-fn cookie_of(gateway: &TestGateway, user: &str) -> String {
-    let mut browser = gateway.browser();
-    browser.base = url::Url::parse(&format!("http://{HOST}/")).unwrap();
-    browser.log_in(user);
-    let (name, value) = browser.session_cookie().unwrap();
-    format!("{name}={value}")
-}
-
 #[test]
 fn whatever_the_gateway_answers_itself_is_kept_nowhere() {
     let upstream = TestUpstream::start();
     let gateway = gateway(&upstream);
-    let bob = cookie_of(&gateway, "bob");
+    let bob = gateway.cookie_at(HOST, "bob");
     std::fs::create_dir_all(gateway.file("www/folder")).unwrap();
     let long = format!("/{}", "x".repeat(600));
     let many: Vec<(String, &str)> = (0..30).map(|n| (format!("x-{n}"), "1")).collect();
@@ -213,7 +205,7 @@ const CONTROLS: [&str; 10] = [
 fn no_shared_cache_keeps_what_was_made_for_one_user_whatever_the_path_looks_like() {
     let upstream = obedient();
     let gateway = gateway(&upstream);
-    let cookie = cookie_of(&gateway, "bob");
+    let cookie = gateway.cookie_at(HOST, "bob");
     let fields = [("Cookie", cookie.as_str())];
     for asker in &mut Asker::both(&gateway) {
         for control in CONTROLS {
@@ -239,7 +231,7 @@ fn no_shared_cache_keeps_what_was_made_for_one_user_whatever_the_path_looks_like
 fn nothing_both_sets_a_cookie_and_may_be_kept_by_a_shared_cache() {
     let upstream = obedient();
     let gateway = gateway(&upstream);
-    let cookie = cookie_of(&gateway, "bob");
+    let cookie = gateway.cookie_at(HOST, "bob");
     let bad = format!("{cookie}x");
     for asker in &mut Asker::both(&gateway) {
         for control in CONTROLS {

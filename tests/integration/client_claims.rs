@@ -140,14 +140,6 @@ fn gateway(upstream: &TestUpstream) -> TestGateway {
     .start()
 }
 
-fn cookie_of(gateway: &TestGateway, user: &str) -> String {
-    let mut browser = gateway.browser();
-    browser.base = url::Url::parse(&format!("http://{HOST}/")).unwrap();
-    browser.log_in(user);
-    let (name, value) = browser.session_cookie().unwrap();
-    format!("{name}={value}")
-}
-
 #[test]
 fn no_field_of_a_request_opens_a_protected_path_or_closes_a_public_one() {
     let upstream = TestUpstream::start();
@@ -178,7 +170,7 @@ fn no_field_of_a_request_opens_a_protected_path_or_closes_a_public_one() {
 fn no_field_of_a_request_makes_somebody_else_of_a_user() {
     let upstream = TestUpstream::start();
     let gateway = gateway(&upstream);
-    let cookie = cookie_of(&gateway, "bob");
+    let cookie = gateway.cookie_at(HOST, "bob");
     for asker in &mut Asker::both(&gateway) {
         for (name, value) in claims() {
             let fields = [("Cookie", cookie.as_str()), (name, value.as_str())];
@@ -202,7 +194,7 @@ fn no_field_of_a_request_makes_somebody_else_of_a_user() {
 fn a_method_that_a_field_names_is_not_told_to_the_app_where_methods_decide() {
     let upstream = TestUpstream::start();
     let gateway = gateway(&upstream);
-    let cookie = cookie_of(&gateway, "bob");
+    let cookie = gateway.cookie_at(HOST, "bob");
     for asker in &mut Asker::both(&gateway) {
         for name in ["X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override"] {
             let fields = [("Cookie", cookie.as_str()), (name, "POST")];

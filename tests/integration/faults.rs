@@ -8,7 +8,7 @@ use fluidgate::base::secret::{Random, RandomError, Secret};
 use fluidgate::session::cookie::CookieCodec;
 use fluidgate::session::id::Token;
 use fluidgate::session::keys::KeyRing;
-use fluidgate::session::{CookieSettings, MaxAge, SameSite, SecureMode};
+use fluidgate::session::{CookieSettings, SecureMode};
 use proptest::prelude::*;
 
 use crate::support::faults::{CHANCES, Chance, Faults, STORES, Store, TIMES, Time};
@@ -283,16 +283,7 @@ fn signed(secret: &[u8]) -> String {
         }
     }
     let secret = data_encoding::BASE64URL_NOPAD.decode(secret).unwrap();
-    let settings = CookieSettings {
-        name: None,
-        http_only: true,
-        secure: SecureMode::Never,
-        same_site: SameSite::Lax,
-        max_age: MaxAge::Derived,
-        expires: None,
-        path: "/".into(),
-        domain: None,
-    };
+    let settings = CookieSettings { secure: SecureMode::Never, ..CookieSettings::default() };
     let codec = CookieCodec::new(KeyRing::new(&[Secret::new(secret)]).unwrap(), &settings);
     let issued = codec.issue(&Token::random(&Sevens).unwrap(), DAY, false);
     issued.to_str().unwrap().split(['=', ';']).nth(1).unwrap().to_owned()

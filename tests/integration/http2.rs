@@ -5,7 +5,6 @@ use h2::Reason;
 use http::Method;
 
 use crate::support::PATIENCE;
-use crate::support::browser::TestBrowser;
 use crate::support::gateway::{Setup, TestGateway};
 use crate::support::h2::{Http2Client, piece, request, rest};
 use crate::support::tls::{Authority, TlsClient};
@@ -51,14 +50,6 @@ fn a_body_over_http_2_arrives_whole_with_and_without_its_length() {
     }
 }
 
-/// Headers of a signed-in user of this gateway, who logged in over its plain listener; the cookie is for any scheme.
-fn signed_in(gateway: &TestGateway, user: &str) -> String {
-    let mut browser: TestBrowser = gateway.browser();
-    browser.log_in(user);
-    let (name, value) = browser.session_cookie().unwrap();
-    format!("{name}={value}")
-}
-
 #[test]
 fn users_guests_and_hosts_on_one_connection_are_each_judged_alone() {
     let (wiki, open, staff) = (TestUpstream::start(), TestUpstream::start(), TestUpstream::start());
@@ -75,7 +66,7 @@ fn users_guests_and_hosts_on_one_connection_are_each_judged_alone() {
     // One cookie for both listeners, so that logging in over the plain one will do.
     let cookie = "[session.cookie]\nname = \"my-fluidgate\"\nsecure = false\n";
     let (gateway, mut client) = client(Setup::routes(routes).sections(cookie));
-    let (ada, bob) = (signed_in(&gateway, "ada"), signed_in(&gateway, "bob"));
+    let (ada, bob) = (gateway.cookie_of("ada"), gateway.cookie_of("bob"));
     let ask = |host: &str, cookie: Option<&str>| {
         let fields: Vec<_> = cookie.map(|cookie| ("cookie", cookie)).into_iter().collect();
         request(Method::GET, &format!("https://{host}/"), &fields)
@@ -116,7 +107,7 @@ fn a_cookie_in_pieces_is_the_session_and_the_rest_reaches_the_upstream_as_one_fi
     let upstream = TestUpstream::start();
     let cookie = "[session.cookie]\nname = \"my-fluidgate\"\nsecure = false\n";
     let (gateway, mut client) = client(Setup::protecting(&upstream).sections(cookie));
-    let session = signed_in(&gateway, "ada");
+    let session = gateway.cookie_of("ada");
     for _ in 0..2 {
         let fields = [("cookie", "a=b"), ("cookie", session.as_str()), ("cookie", "c=d; e=f")];
         assert_eq!(client.get(HOST, &fields).status, 200);

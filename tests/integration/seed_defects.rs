@@ -8,9 +8,7 @@ use std::time::Duration;
 use fluidgate::base::clock::{Clock, ManualClock, Timestamp};
 use fluidgate::base::identity::{Identity, LoginMethod, Subject};
 use fluidgate::base::secret::{Secret, SystemRandom};
-use fluidgate::session::{
-    CookieSettings, MaxAge, Origin, SameSite, SecureMode, SessionManager, Settings, StoreSettings,
-};
+use fluidgate::session::{CookieSettings, Origin, SessionManager, Settings, StoreSettings};
 
 use crate::support::PATIENCE;
 use crate::support::browser::TestBrowser;
@@ -247,16 +245,7 @@ async fn f10_expired_sessions_are_removed_without_being_presented_again() {
         duration: 24 * HOUR,
         idle_timeout: 2 * HOUR,
         store: StoreSettings::Memory,
-        cookie: CookieSettings {
-            name: None,
-            http_only: true,
-            secure: SecureMode::Auto,
-            same_site: SameSite::Lax,
-            max_age: MaxAge::Derived,
-            expires: None,
-            path: "/".into(),
-            domain: None,
-        },
+        cookie: CookieSettings::default(),
         cap: None,
         max_bad_cookies: 100,
     };

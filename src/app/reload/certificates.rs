@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{FileMark, SETTLED, may_pass};
+use super::{FileMark, SETTLED, is_news, may_pass};
 use crate::base::clock::Timestamp;
 use crate::server::tls::{Settings, Tls, TlsError};
 
@@ -65,7 +65,7 @@ impl Certificates {
                 if unread {
                     self.seen = Vec::new();
                 }
-                if !(std::mem::replace(&mut self.unread, unread) && unread) {
+                if is_news(&mut self.unread, unread) {
                     tracing::error!(%error, "the new certificates are refused; the old ones stay");
                 }
                 false

@@ -4,16 +4,7 @@ use crate::base::secret::{Secret, SystemRandom};
 const HOUR: Duration = Duration::from_secs(3600);
 
 fn settings() -> CookieSettings {
-    CookieSettings {
-        name: None,
-        http_only: true,
-        secure: SecureMode::Auto,
-        same_site: SameSite::Lax,
-        max_age: MaxAge::Derived,
-        expires: None,
-        path: "/".into(),
-        domain: None,
-    }
+    CookieSettings::default()
 }
 
 fn codec(settings: &CookieSettings) -> CookieCodec {

@@ -11,8 +11,8 @@ use crate::base::secret::{Secret, SystemRandom};
 use crate::session::record::Record;
 use crate::session::store::{Change, Loaded, MemoryStore, Outcome, SessionStore, StoreError};
 use crate::session::{
-    Activity, CookieSettings, Created, LiveSession, Managed, MaxAge, OpenReport, Origin, SameSite,
-    SecureMode, SessionError, SessionManager, Settings, StoreSettings, StoredId,
+    Activity, CookieSettings, Created, LiveSession, Managed, OpenReport, Origin, SessionError,
+    SessionManager, Settings, StoreSettings, StoredId,
 };
 
 pub(super) const START: Timestamp = Timestamp::from_secs(1_800_000_000);
@@ -23,16 +23,7 @@ pub(super) fn settings(store: StoreSettings) -> Settings {
         duration: Duration::from_secs(24 * 3600),
         idle_timeout: Duration::from_secs(2 * 3600),
         store,
-        cookie: CookieSettings {
-            name: None,
-            http_only: true,
-            secure: SecureMode::Auto,
-            same_site: SameSite::Lax,
-            max_age: MaxAge::Derived,
-            expires: None,
-            path: "/".into(),
-            domain: None,
-        },
+        cookie: CookieSettings::default(),
         cap: None,
         max_bad_cookies: 0,
     }

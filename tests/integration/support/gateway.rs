@@ -164,6 +164,18 @@ impl TestGateway {
         TestBrowser::new(self.address())
     }
 
+    /// The cookie of a user who has signed in, as it stands in a request.
+    pub fn cookie_of(&self, user: &str) -> String {
+        signed_in(self.browser(), user)
+    }
+
+    /// The same for one who has signed in at a host of that name.
+    pub fn cookie_at(&self, host: &str, user: &str) -> String {
+        let mut browser = self.browser();
+        browser.base = url::Url::parse(&format!("http://{host}/")).unwrap();
+        signed_in(browser, user)
+    }
+
     pub fn wire(&self) -> Wire {
         Wire::connect(self.address())
     }
@@ -264,3 +276,9 @@ static USERS: LazyLock<String> = LazyLock::new(|| {
          [users.eve]\npassword = \"{hash}\"\ndisabled = true\n"
     )
 });
+
+fn signed_in(mut browser: TestBrowser, user: &str) -> String {
+    browser.log_in(user);
+    let (name, value) = browser.session_cookie().unwrap();
+    format!("{name}={value}")
+}

@@ -149,10 +149,7 @@ impl Doors {
 
     /// The cookie of a user who has signed in.
     pub fn signed_in(&self, user: &str) -> String {
-        let mut browser = self.gateway.browser();
-        browser.log_in(user);
-        let (name, value) = browser.session_cookie().unwrap();
-        format!("{name}={value}")
+        self.gateway.cookie_of(user)
     }
 
     /// A connection that speaks the way's protocol, which is read from for so long at most without a byte.
