@@ -138,7 +138,7 @@ impl SessionManager {
         let quarantined = usize::try_from(shared.counters.quarantined.load(Ordering::Relaxed));
         let quarantined = quarantined.unwrap_or(usize::MAX);
         let report = OpenReport { live: shared.table.len(), quarantined, ..OpenReport::default() };
-        let queue = writer::start(Box::new(store), Arc::clone(&shared))?;
+        let queue = writer::start(Box::new(Contained::new(Box::new(store))), Arc::clone(&shared))?;
         let cookies = CookieCodec::new(keys, &settings.cookie);
         Ok((Arc::new(Self::new(shared, cookies, queue, clock, random)), report))
     }
