@@ -1,8 +1,10 @@
-//! How many client connections there may be: in all, and from one source.
+//! How many client connections there may be: in all, and from one source; and how many requests of one source over HTTP/2, where a
+//! connection carries many at a time.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::net::{IpAddr, Ipv6Addr};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The limits. A connection beyond them is closed at once.
@@ -10,7 +12,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub struct Caps {
     /// Connections in all. Default 10 000.
     pub connections: usize,
-    /// Connections of one address (IPv6: of its /64), unless it is a proxy that we trust. Default 1000.
+    /// Connections of one address (IPv6: of its /64), unless it is a proxy that we trust; and as many streams of HTTP/2, of all its
+    /// connections together. Default 1000.
     pub per_source: usize,
 }
 
@@ -19,12 +22,21 @@ pub struct Caps {
 pub(super) struct Count {
     caps: Caps,
     open: Mutex<Open>,
+    /// Streams that were beyond the cap, since somebody asked.
+    refused_streams: AtomicU32,
 }
 
 #[derive(Debug, Default)]
 struct Open {
     all: usize,
-    by_source: HashMap<IpAddr, usize>,
+    by_source: HashMap<IpAddr, Source>,
+}
+
+/// What there is of one source.
+#[derive(Debug, Default)]
+struct Source {
+    connections: usize,
+    streams: Arc<AtomicUsize>,
 }
 
 /// A connection's place; it is free again when this is dropped.
@@ -33,11 +45,21 @@ struct Open {
 pub(super) struct Place {
     count: Arc<Count>,
     source: Option<IpAddr>,
+    streams: Option<Arc<AtomicUsize>>,
 }
+
+/// The streams of a connection's source. No stream waits for another: they count without a lock.
+#[derive(Debug, Default)]
+pub(super) struct SourceStreams(Option<(Arc<Count>, Arc<AtomicUsize>)>);
 
 impl Count {
     pub(super) fn new(caps: Caps) -> Arc<Self> {
-        Arc::new(Self { caps, open: Mutex::default() })
+        Arc::new(Self { caps, open: Mutex::default(), refused_streams: AtomicU32::new(0) })
+    }
+
+    /// How many streams were refused since this was asked last.
+    pub(super) fn take_refused_streams(&self) -> u32 {
+        self.refused_streams.swap(0, Ordering::Relaxed)
     }
 
     /// A place for one more connection; `source` is absent where no cap applies to it.
@@ -48,7 +70,7 @@ impl Count {
         }
         open.all += 1;
         drop(open);
-        let mut place = Place { count: Arc::clone(self), source: None };
+        let mut place = Place { count: Arc::clone(self), source: None, streams: None };
         source.is_none_or(|source| place.is_of(source)).then_some(place)
     }
 
@@ -62,13 +84,40 @@ impl Place {
     pub(super) fn is_of(&mut self, source: IpAddr) -> bool {
         let source = network(source);
         let mut open = self.count.lock();
-        let of_source = open.by_source.entry(source).or_insert(0);
-        if *of_source >= self.count.caps.per_source {
+        let of_source = open.by_source.entry(source).or_default();
+        if of_source.connections >= self.count.caps.per_source {
             return false;
         }
-        *of_source += 1;
+        of_source.connections += 1;
         self.source = Some(source);
+        self.streams = Some(Arc::clone(&of_source.streams));
         true
+    }
+
+    /// The streams of its source; without bound where no cap applies to that.
+    pub(super) fn streams(&self) -> SourceStreams {
+        SourceStreams(self.streams.as_ref().map(|streams| (Arc::clone(&self.count), Arc::clone(streams))))
+    }
+}
+
+impl SourceStreams {
+    /// Counts one more. False when the source has all that it may have.
+    #[must_use]
+    pub(super) fn begin(&self) -> bool {
+        let Some((count, streams)) = &self.0 else { return true };
+        let has_place = streams.fetch_add(1, Ordering::Relaxed) < count.caps.per_source;
+        if !has_place {
+            self.end();
+            count.refused_streams.fetch_add(1, Ordering::Relaxed);
+        }
+        has_place
+    }
+
+    /// One that was counted has ended.
+    pub(super) fn end(&self) {
+        if let Some((_, streams)) = &self.0 {
+            streams.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 }
 
@@ -77,7 +126,7 @@ impl Drop for Place {
         let mut open = self.count.lock();
         open.all = open.all.saturating_sub(1);
         if let Some(Entry::Occupied(mut of_source)) = self.source.map(|source| open.by_source.entry(source)) {
-            match of_source.get_mut() {
+            match &mut of_source.get_mut().connections {
                 1 => drop(of_source.remove()),
                 more => *more -= 1,
             }
@@ -113,6 +162,19 @@ mod tests {
         // A trusted proxy, or a unix socket: only the cap of all.
         let _exempt = count.take(None).unwrap();
         assert!(count.take(None).is_none());
+    }
+
+    #[test]
+    fn the_streams_of_all_connections_of_a_source_have_their_cap_and_get_their_places_back() {
+        let count = Count::new(Caps { connections: 10, per_source: 2 });
+        let places = ["192.0.2.1", "192.0.2.1", "192.0.2.2"].map(|source| count.take(ip(source)).unwrap());
+        let [one, same, other] = places.each_ref().map(Place::streams);
+        assert!(one.begin() && same.begin() && !one.begin() && !same.begin() && other.begin());
+        one.end();
+        assert!(same.begin() && !one.begin());
+        assert_eq!((count.take_refused_streams(), count.take_refused_streams()), (3, 0));
+        let exempt = count.take(None).unwrap().streams();
+        assert!((0..10).all(|_| exempt.begin()));
     }
 
     #[test]

@@ -10,12 +10,13 @@ use std::task::Poll;
 use http::HeaderValue;
 use tokio_rustls::TlsAcceptor;
 
-use crate::server::caps::Place;
+use crate::server::caps::{Place, SourceStreams};
 use crate::server::client_stream::ClientStream;
 use crate::server::listener::Role;
 use crate::server::metrics::OpenConnection;
 use crate::server::preface::{self, Begins};
 use crate::server::stall::{Activity, Order};
+use crate::server::streams::Streams;
 use crate::server::tls::{ClientCertificate, H2, Tls};
 use crate::server::worker::Worker;
 use crate::server::{Peer, Service, http1, http2, proxy_protocol};
@@ -49,23 +50,25 @@ pub(super) async fn serve<T: ClientStream, S: Service>(
             None => return,
         }
     }
+    let streams = place.streams();
     if role.tls {
-        return over_tls(worker, stream, peer, activity).await;
+        return over_tls(worker, stream, peer, streams, activity).await;
     }
     if role.h2c {
         let Some(told) = while_opening(&activity, pin!(preface::tell(stream)), "first request").await else {
             return;
         };
         let (begins, stream) = told;
-        return over_http(worker, begins, stream, peer, None, activity).await;
+        return over_http(worker, begins, stream, peer, None, streams, activity).await;
     }
-    over_http(worker, Begins::Http1, stream, peer, None, activity).await;
+    over_http(worker, Begins::Http1, stream, peer, None, streams, activity).await;
 }
 
 async fn over_tls<T: ClientStream, S: Service>(
     worker: &Worker<S>,
     stream: T,
     mut peer: Peer,
+    streams: SourceStreams,
     activity: Rc<Activity>,
 ) {
     let Some(tls) = worker.tls.as_deref().map(Tls::current) else { return };
@@ -84,7 +87,7 @@ async fn over_tls<T: ClientStream, S: Service>(
     let hsts = tls.hsts.clone();
     // What is replaced meanwhile need not stay in memory for as long as this connection does.
     drop(tls);
-    over_http(worker, begins, stream, peer, hsts, activity).await;
+    over_http(worker, begins, stream, peer, hsts, streams, activity).await;
 }
 
 async fn over_http<T: ClientStream, S: Service>(
@@ -93,13 +96,17 @@ async fn over_http<T: ClientStream, S: Service>(
     stream: T,
     peer: Peer,
     hsts: Option<HeaderValue>,
+    streams: SourceStreams,
     activity: Rc<Activity>,
 ) {
     activity.opened();
     let (service, scratch) = (Rc::clone(&worker.service), &worker.scratch);
     match begins {
         Begins::Http1 => http1::serve(&worker.http1, stream, &peer, hsts, service, activity, scratch).await,
-        Begins::Http2 => http2::serve(&worker.http2, stream, &peer, hsts, service, activity, scratch).await,
+        Begins::Http2 => {
+            let followed = (activity, Rc::new(Streams::of(streams)));
+            http2::serve(&worker.http2, stream, &peer, hsts, service, followed, scratch).await;
+        }
     }
 }
 

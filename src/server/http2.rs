@@ -1,7 +1,6 @@
 //! One HTTP/2 client connection: hyper's server around the service, its streams as local tasks, each judged and ended on its own.
 
 use std::cell::RefCell;
-use std::convert::Infallible;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -9,6 +8,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use h2::Reason;
 use http::{HeaderValue, Method, Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
@@ -24,6 +24,7 @@ use crate::server::contain::{Panicked, contained};
 use crate::server::http1::with_hsts;
 use crate::server::http2_head;
 use crate::server::outbox::{Piece, Share};
+use crate::server::read_turn::ReadTurn;
 use crate::server::stall::{Activity, Order};
 use crate::server::streams::{CONNECTION_WINDOW, STREAM_WINDOW, Stream, StreamEntry, Streams};
 use crate::server::tunnel::{self, Scratch, TunnelEnd};
@@ -62,10 +63,9 @@ pub(super) async fn serve<T: ClientStream, S: Service>(
     peer: &Peer,
     hsts: Option<HeaderValue>,
     service: Rc<S>,
-    activity: Rc<Activity>,
+    (activity, streams): (Rc<Activity>, Rc<Streams>),
     scratch: &Scratch,
 ) {
-    let streams: Rc<Streams> = Rc::default();
     activity.multiplexes(Rc::clone(&streams));
     let connection = Rc::new(service.connected(peer));
     let tasks = Tasks::default();
@@ -79,7 +79,8 @@ pub(super) async fn serve<T: ClientStream, S: Service>(
         scratch: scratch.clone(),
         max_headers: limits.max_headers,
     });
-    let io = TokioIo::new(WatchedIo::new(stream, Rc::clone(&activity)));
+    let turn = ReadTurn::default();
+    let io = TokioIo::new(turn.of(WatchedIo::new(stream, Rc::clone(&activity))));
     let service = service_fn(move |request| answer(Rc::clone(&served), request));
     let mut http = pin!(builder(limits, tasks).serve_connection(io, service));
     let mut finishing = false;
@@ -93,6 +94,7 @@ pub(super) async fn serve<T: ClientStream, S: Service>(
             }
             Order::Finish | Order::Serve => {}
         }
+        turn.begin();
         http.as_mut().poll(cx).map(Some)
     })
     .await;
@@ -173,12 +175,14 @@ struct Hold {
 }
 
 impl Hold {
-    fn new(activity: &Rc<Activity>, streams: &Rc<Streams>, stream: &Rc<Stream>) -> Self {
-        if streams.is_empty() {
+    /// `None` when the client has as many streams as it may have.
+    fn new(activity: &Rc<Activity>, streams: &Rc<Streams>, stream: &Rc<Stream>) -> Option<Self> {
+        let is_first = streams.is_empty();
+        let entry = Some(streams.enter(stream)?);
+        if is_first {
             activity.busy();
         }
-        let entry = Some(streams.enter(stream));
-        Self { activity: Rc::clone(activity), streams: Rc::clone(streams), entry }
+        Some(Self { activity: Rc::clone(activity), streams: Rc::clone(streams), entry })
     }
 }
 
@@ -194,7 +198,7 @@ impl Drop for Hold {
 fn answer<S: Service>(
     served: Rc<Served<S>>,
     mut request: Request<Incoming>,
-) -> impl Future<Output = Result<Response<AnswerBody<S::Body>>, Infallible>> {
+) -> impl Future<Output = Result<Response<AnswerBody<S::Body>>, h2::Error>> {
     let stream = Stream::of(&served.streams.outbox);
     served.tasks.belong_to(Some(&stream));
     let hold = Hold::new(&served.activity, &served.streams, &stream);
@@ -207,10 +211,12 @@ fn answer<S: Service>(
 async fn answer_with<S: Service>(
     served: Rc<Served<S>>,
     stream: Rc<Stream>,
-    hold: Hold,
+    hold: Option<Hold>,
     request: Request<InboundBody>,
     upgrade: Option<OnUpgrade>,
-) -> Result<Response<AnswerBody<S::Body>>, Infallible> {
+) -> Result<Response<AnswerBody<S::Body>>, h2::Error> {
+    // Nothing of the request was looked at: its client may send it again (RFC 9113 section 8.7).
+    let Some(hold) = hold else { return Err(Reason::REFUSED_STREAM.into()) };
     let mut response = contained(|| served.service.call(&served.connection, request, None))
         .await
         .unwrap_or_else(|Panicked| served.service.panicked());

@@ -43,6 +43,7 @@ mod metrics;
 mod outbox;
 mod preface;
 pub mod proxy_protocol;
+mod read_turn;
 mod stall;
 mod streams;
 pub mod tls;

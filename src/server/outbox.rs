@@ -23,7 +23,7 @@ use crate::web::body::Progress;
 const PLENTY: usize = 256 * 1024;
 const MOST: usize = 2 * 1024 * 1024;
 /// What a client must take of a stream for it to have come on, if that is not all there is: a window of a byte a second is none.
-const STEP: usize = 1024;
+pub(super) const STEP: usize = 1024;
 
 /// The most that ever waited at a time on one connection.
 #[cfg(test)]

@@ -16,7 +16,8 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 
 use crate::base::clock::Timestamp;
-use crate::server::outbox::{Outbox, Share};
+use crate::server::caps::SourceStreams;
+use crate::server::outbox::{Outbox, STEP, Share};
 use crate::server::stall::{HALF_CLOSED, Limits};
 use crate::web::body::Progress;
 
@@ -32,9 +33,11 @@ const TURN: u64 = 128 * 1024;
 #[derive(Debug, Default)]
 pub(super) struct Streams {
     pub(super) outbox: Rc<Outbox>,
+    /// Those of all connections of the same client.
+    of_source: SourceStreams,
     open: RefCell<HashMap<u64, Rc<Stream>>>,
     next_key: Cell<u64>,
-    /// What the last sweep saw of the whole connection.
+    /// What the last sweep saw of the whole connection: what was taken in steps of [`STEP`].
     taken: Seen<u64>,
     came: Seen<u32>,
     /// Steps of the request bodies whose streams have left.
@@ -59,12 +62,20 @@ impl<T: Copy + PartialEq> Seen<T> {
 }
 
 impl Streams {
-    /// Puts `stream` on the list for as long as the answer is held.
-    pub(super) fn enter(self: &Rc<Self>, stream: &Rc<Stream>) -> StreamEntry {
+    /// Of a connection whose client has these streams in all.
+    pub(super) fn of(of_source: SourceStreams) -> Self {
+        Self { of_source, ..Self::default() }
+    }
+
+    /// Puts `stream` on the list for as long as the answer is held; `None` when its client has as many as it may have.
+    pub(super) fn enter(self: &Rc<Self>, stream: &Rc<Stream>) -> Option<StreamEntry> {
+        if !self.of_source.begin() {
+            return None;
+        }
         let key = self.next_key.get();
         self.next_key.set(key + 1);
         self.open.borrow_mut().insert(key, Rc::clone(stream));
-        StreamEntry { streams: Rc::clone(self), key }
+        Some(StreamEntry { streams: Rc::clone(self), key })
     }
 
     /// Whether none is open.
@@ -75,7 +86,7 @@ impl Streams {
     /// How long the client has taken nothing of what there is for it, as far as the sweeps have seen; `None` when there is nothing.
     pub(super) fn untaken(&self, now: Timestamp) -> Option<Duration> {
         let held = self.outbox.held() > 0;
-        let untaken = self.taken.unchanged(self.outbox.taken(), held, now);
+        let untaken = self.taken.unchanged(self.outbox.taken() / STEP as u64, held, now);
         held.then_some(untaken)
     }
 
@@ -128,6 +139,7 @@ impl Drop for StreamEntry {
         if let Some(stream) = self.streams.open.borrow_mut().remove(&self.key) {
             self.streams.came_before.update(|sum| sum.wrapping_add(stream.inbound.steps()));
         }
+        self.streams.of_source.end();
     }
 }
 

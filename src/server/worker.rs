@@ -26,6 +26,7 @@ use crate::server::metrics::OpenConnection;
 use crate::server::stall::{Activity, Limits, Order};
 use crate::server::tls::Tls;
 use crate::server::tunnel::Scratch;
+use crate::server::watched_io::WatchedSocket;
 use crate::server::{Listeners, Peer, Service, Settings, establish, http1};
 
 /// How often all connections of a worker are looked at; time limits are this coarse.
@@ -115,7 +116,7 @@ pub(super) fn start_at_pace<S: Service>(
         let (loads, places, make) = (Arc::clone(&loads), Arc::clone(&count_of_all), make.clone());
         let body = move || {
             let mut runtime = runtime;
-            runtime.enable_all().max_blocking_threads(BLOCKING_THREADS);
+            runtime.enable_all().max_blocking_threads(BLOCKING_THREADS).event_interval(16);
             let built = runtime.build_local(LocalOptions::default());
             let runtime = match built {
                 Ok(runtime) => {
@@ -263,6 +264,12 @@ impl<S: Service> Worker<S> {
                 "connections beyond server.max_connections or max_connections_per_source were closed"
             );
         }
+        if let refused @ 1.. = self.places.take_refused_streams() {
+            tracing::warn!(
+                refused,
+                "requests over HTTP/2 beyond server.max_connections_per_source were refused"
+            );
+        }
         for activity in self.connections.borrow().values() {
             activity.tell(activity.judge(&self.limits));
         }
@@ -312,6 +319,7 @@ impl<S: Service> Worker<S> {
             return self.refuse(&counted);
         };
         let activity = Rc::new(Activity::new(Rc::clone(&self.now)));
+        let stream = WatchedSocket::new(stream, Rc::clone(&activity));
         let entry = Entry::new(Rc::clone(self), Rc::clone(&activity), counted);
         if role.is_plain() {
             tokio::task::spawn_local(async move {

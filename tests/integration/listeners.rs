@@ -5,9 +5,12 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::process::{Command, Stdio};
 
+use ::h2::Reason;
+use http::Method;
+
 use crate::support::PATIENCE;
 use crate::support::gateway::{Setup, TestGateway};
-use crate::support::h2::Http2Client;
+use crate::support::h2::{self, Http2Client};
 use crate::support::tls::{Authority, TlsClient};
 use crate::support::upstream::TestUpstream;
 use crate::support::wire::Wire;
@@ -213,6 +216,31 @@ fn one_source_has_no_more_connections_than_its_cap_and_gets_them_back() {
     while gateway.wire().try_send(GET).receive().is_none() {
         assert!(std::time::Instant::now() < deadline, "the places are never free again");
     }
+}
+
+#[test]
+fn one_source_has_no_more_requests_over_http_2_at_a_time_than_its_cap_over_all_its_connections() {
+    let upstream = TestUpstream::start();
+    let gateway = public(&upstream, "")
+        .server("max_connections_per_source = 2\n")
+        .listen(r#"[{ address = "127.0.0.1:0", h2c = true }]"#)
+        .start();
+    let address = gateway.address();
+    let (mut one, mut other) =
+        (Http2Client::with_prior_knowledge(address), Http2Client::with_prior_knowledge(address));
+    let ask = |method| h2::request(method, "http://wiki.test/", &[]);
+    let unfinished = [one.open(ask(Method::POST), false), one.open(ask(Method::POST), false)];
+    for client in [&mut one, &mut other] {
+        let refused = client.open(ask(Method::GET), true).head().unwrap_err();
+        // Whoever is refused so may send the request again.
+        assert_eq!(refused.reason(), Some(Reason::REFUSED_STREAM));
+    }
+    for mut request in unfinished {
+        request.send("whole", true);
+        assert_eq!(request.answer().status, 200);
+    }
+    assert_eq!(other.get("http://wiki.test/", &[]).status, 200, "there is room again");
+    assert_eq!(upstream.so_far().len(), 3, "what is refused reaches no upstream");
 }
 
 #[test]

@@ -52,10 +52,11 @@ class Attacker:
 
 
 class Siege:
-    """`count` attackers of each of `stalls` on `site`. They go when the block ends, if the gateway has not ended them before."""
+    """`count` attackers of each of `stalls` on `site`, who are looked at every `period` seconds: whoever times an honest client beside
+    them wants that to be seldom. They go when the block ends, if the gateway has not ended them before."""
 
-    def __init__(self, site, stalls, count):
-        self.site, self.attackers, self.left = site, [], []
+    def __init__(self, site, stalls, count, period=0.2):
+        self.site, self.attackers, self.left, self.period = site, [], [], period
         self.next_tick = self.next_look = time.monotonic()
         for stall in stalls:
             for _ in range(count):
@@ -76,7 +77,7 @@ class Siege:
         now = time.monotonic()
         if now < self.next_look:
             return
-        self.next_look = now + 0.2
+        self.next_look = now + self.period
         held = self.site.held()
         for attacker in self.left:
             if attacker.name not in held:

@@ -265,6 +265,20 @@ fn a_stream_that_is_not_taken_is_cut_while_its_neighbours_are() {
 }
 
 #[test]
+fn a_client_that_takes_a_byte_now_and_then_keeps_none_of_its_streams_for_that() {
+    const STREAMS: usize = 10;
+    let server = server();
+    let mut client = asking(&server, "/large", STREAMS, 0, WIDE);
+    for _ in 0..8 {
+        sweep_after(&server, Duration::from_secs(11));
+        client.write_all(&more_room(id(0), 1)).unwrap();
+    }
+    for _ in 0..STREAMS {
+        read_until(&mut client, |kind, _| kind == 3);
+    }
+}
+
+#[test]
 fn a_connection_whose_answers_are_not_taken_for_want_of_room_ends() {
     let server = server();
     let mut client = asking(&server, "/large", 1, 0, 0);
