@@ -1,4 +1,7 @@
-"""The programs that are compared, each started with one worker on core 0, and the upstream behind all of them on core 1."""
+"""The rig: how a program is started on its core and ended again, the upstream behind all of them, and fluidgate itself.
+
+What fluidgate is compared with stands in others.py.
+"""
 
 import contextlib
 import http.client
@@ -7,6 +10,7 @@ import pathlib
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import time
 import urllib.parse
@@ -16,6 +20,9 @@ FLUIDGATE = os.environ.get("FLUIDGATE", str(ROOT / "target/release/fluidgate"))
 PROXY_CORE, RIG_CORE = "0", "1"
 USER, PASSWORD, GROUP = "alice", "alice-correct-horse-battery-41", "staff"
 BODY = "0123456789abcdef" * 64  # 1 KiB
+SIZES = {"/": 1024, "/64k": 65536}  # what the upstream answers, by path; "/public" may stand in front
+
+LARGE = 256 << 20  # bytes of the largest answer
 
 
 class Unmeasurable(Exception):
@@ -23,8 +30,8 @@ class Unmeasurable(Exception):
 
 
 def program(name):
-    """The path of an installed program; those in sbin count too."""
-    found = shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/local/sbin")
+    """The path of an installed program; those in sbin and those that ./scripts/bench built count too."""
+    found = shutil.which(name) or shutil.which(name, path=f"/usr/sbin:/usr/local/sbin:{ROOT}/target/tools/bin")
     if not found:
         raise Unmeasurable(f"{name} is not installed; ./scripts/bench installs it")
     return found
@@ -37,10 +44,10 @@ def free_port():
 
 
 class Peer:
-    """A running contestant: its name in the table, its port, its processes."""
+    """A running contestant: its name in the table, its ports, its processes, the cookie of its live session."""
 
-    def __init__(self, name, port, process=None, log=None, path="/", cookie=True):
-        self.name, self.port, self.process, self.log, self.path, self.cookie = name, port, process, log, path, cookie
+    def __init__(self, name, port, process=None, log=None, path="", cookie=None, tls=None):
+        self.name, self.port, self.process, self.log, self.path, self.cookie, self.tls = name, port, process, log, path, cookie, tls
         self.also = []  # other programs without which this one does not work; their cost counts
 
     def processes(self):
@@ -50,16 +57,32 @@ class Peer:
             pid = todo.pop()
             found.append(pid)
             for file in pathlib.Path(f"/proc/{pid}/task").glob("*/children"):
-                todo += [int(child) for child in file.read_text().split()]
+                with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                    todo += [int(child) for child in file.read_text().split()]
         return found
 
-    def answers(self, cookie=None):
+    def resident(self):
+        """Resident memory of the process tree in bytes."""
+        pages = (int(pathlib.Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in self.processes())
+        return sum(pages) * os.sysconf("SC_PAGE_SIZE")
+
+    def answers(self, path="/", cookie=None, tls=False):
         """Status and body length of one request."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+        if tls:
+            trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
+            connection = http.client.HTTPSConnection("127.0.0.1", self.tls, timeout=10, context=trusting)
+        else:
+            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
         with contextlib.closing(connection):
-            connection.request("GET", self.path, headers={"Cookie": cookie} if cookie and self.cookie else {})
+            connection.request("GET", self.path + path, headers={"Cookie": cookie} if cookie else {})
             answer = connection.getresponse()
             return answer.status, len(answer.read())
+
+
+def plain(name):
+    """A contestant's name as a file's."""
+    return name.replace(",", "").replace(" ", "-").replace("/", "-")
 
 
 class Rig:
@@ -69,8 +92,9 @@ class Rig:
         self.folder = pathlib.Path(folder)
         self.running = []
 
-    def start(self, name, argv, core, port, **options):
-        log = self.folder / f"{name.replace(',', '').replace(' ', '-')}.log"
+    def start(self, name, argv, core, port, environment=None, **options):
+        """Starts a program and waits until it takes connections."""
+        log = self.folder / f"{plain(name)}.log"
         with log.open("ab") as out:
             child = subprocess.Popen(
                 ["taskset", "-c", core, *map(str, argv)],
@@ -78,112 +102,126 @@ class Rig:
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                env={**os.environ, **(environment or {})},
             )
         self.running.append(child)
         peer = Peer(name, port, child, log, **options)
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 30
         while True:
-            with contextlib.suppress(OSError, http.client.HTTPException):
-                with socket.create_connection(("127.0.0.1", port), timeout=1):
-                    return peer
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+                return peer
             if child.poll() is not None or time.monotonic() > deadline:
                 raise Unmeasurable(f"{name} did not start: {log.read_text(errors='replace')[-800:].strip()}")
             time.sleep(0.02)  # between two questions
 
+    def stop(self, *peers):
+        """Ends some of what runs, before the rest."""
+        self.end([child for peer in peers for child in [peer.process, *(other.process for other in peer.also)]])
+
     def close(self):
-        for child in self.running:
+        self.end(list(self.running))
+
+    def end(self, children):
+        for child in children:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(child.pid, signal.SIGTERM)
-        for child in self.running:
+        for child in children:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 child.wait(10)
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(child.pid, signal.SIGKILL)
             child.wait()
+            if child in self.running:
+                self.running.remove(child)
 
-    def nginx(self, name, core, server, http_block=""):
+    def home(self, name):
+        """A new folder of a contestant's own."""
+        home, number = self.folder / plain(name), 1
+        while home.exists():
+            number += 1
+            home = self.folder / f"{plain(name)}-{number}"
+        home.mkdir(mode=0o700)
+        return home
+
+    def certificate(self):
+        """One ECDSA certificate for everybody: the files of the chain, of the key, and of both."""
+        chain, key, both = (self.folder / name for name in ("cert.pem", "key.pem", "both.pem"))
+        if not both.exists():
+            argv = [
+                program("openssl"), "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
+                "-keyout", key, "-out", chain, "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1",
+            ]  # fmt: skip
+            subprocess.run([str(part) for part in argv], capture_output=True, check=True, timeout=30)
+            key.chmod(0o600)
+            both.touch(mode=0o600)
+            both.write_text(chain.read_text() + key.read_text())
+        return chain, key, both
+
+    def nginx(self, name, core, server, http_block="", connections=1024, tls=False):
         """An nginx with one worker and no access log; `server` is the inside of its server block."""
-        port = free_port()
-        home = self.folder / name.replace(",", "").replace(" ", "-")
-        home.mkdir()
+        port, home = free_port(), self.home(name)
+        secure = free_port() if tls else None
+        if tls:
+            chain, key, _ = self.certificate()
+            server = (
+                f"listen 127.0.0.1:{secure} ssl http2; ssl_certificate {chain}; ssl_certificate_key {key};\n"
+                f"ssl_protocols TLSv1.2 TLSv1.3; ssl_session_cache shared:tls:4m; http2_max_requests 1000000000;\n{server}"
+            )
         temp = " ".join(f"{kind}_temp_path {home}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
         user = "user root;" if os.geteuid() == 0 else ""
         (home / "nginx.conf").write_text(
             f"{user} daemon off; worker_processes 1; pid {home}/pid; error_log {home}/error.log;\n"
-            f"events {{ worker_connections 1024; }}\nhttp {{ access_log off; {temp} keepalive_requests 1000000000;\n"
+            f"events {{ worker_connections {connections}; }}\n"
+            f"http {{ access_log off; {temp} keepalive_requests 1000000000; keepalive_timeout 600s; client_max_body_size 0;\n"
             f"{http_block}\nserver {{ listen 127.0.0.1:{port};\n{server}\n}} }}\n"
         )
-        return self.start(name, [program("nginx"), "-c", home / "nginx.conf", "-e", home / "error.log"], core, port)
+        return self.start(name, [program("nginx"), "-c", home / "nginx.conf", "-e", home / "error.log"], core, port, tls=secure)
 
     def upstream(self):
-        return self.nginx("upstream", RIG_CORE, f'location / {{ default_type text/plain; return 200 "{BODY}"; }}')
+        """What stands behind everybody: 1 KiB on every path, 64 KiB where the path ends so, and how often it was connected to."""
+        files = self.folder / "files"
+        files.mkdir(exist_ok=True)
+        (files / "64k").write_text(BODY * 64)
+        with (files / "large").open("wb") as large:
+            large.truncate(LARGE)
+        # Nobody listens there before the part that sends large bodies starts its sink.
+        self.sink = free_port()
+        return self.nginx(
+            "upstream", RIG_CORE,
+            f'location / {{ default_type text/plain; return 200 "{BODY}"; }}\n'
+            f"location ~ /64k$ {{ default_type text/plain; root {files}; try_files /64k =404; sendfile on; tcp_nopush on;"
+            " open_file_cache max=10 inactive=1h; }\n"
+            f"location = /large {{ root {files}; sendfile on; tcp_nopush on; open_file_cache max=10 inactive=1h; }}\n"
+            f"location = /sink {{ proxy_pass http://127.0.0.1:{self.sink}; proxy_http_version 1.1; proxy_request_buffering off; }}\n"
+            "location = /accepted { stub_status; }",
+            connections=8192,
+        )  # fmt: skip
 
-    def nginx_proxy(self, upstream, name="nginx proxy_pass", session=None, block=""):
-        """nginx in front of the upstream; `session` says how it asks who this is, and is the inside of that location."""
-        block += f"upstream app {{ server 127.0.0.1:{upstream}; keepalive 64; keepalive_requests 1000000000; }}"
-        server = (
-            f"location / {{ {'auth_request /session;' if session else ''} proxy_pass http://app; proxy_http_version 1.1;"
-            f' proxy_set_header Connection ""; proxy_set_header Host $host;'
-            f" proxy_set_header Remote-User {USER}; proxy_set_header Remote-Groups {GROUP}; }}"
-        )
-        if session:
-            server += f"\nlocation = /session {{ internal; {session} }}"
-        return self.nginx(name, PROXY_CORE, server, block)
-
-    def nginx_auth_constant(self, upstream):
-        """auth_request whose answer is a constant of the same worker: the least that auth_request can cost."""
-        return self.nginx_proxy(upstream, "nginx auth_request, constant", "return 204;")
-
-    def nginx_auth_service(self, upstream):
-        """auth_request as it is deployed: the question goes over HTTP to a service, here the least one there is, on the same core."""
-        service = self.nginx("auth service", PROXY_CORE, "location / { return 204; }")
-        question = (
-            "proxy_pass http://service; proxy_http_version 1.1; proxy_pass_request_body off;"
-            ' proxy_set_header Connection ""; proxy_set_header Content-Length "";'
-        )
-        block = f"upstream service {{ server 127.0.0.1:{service.port}; keepalive 64; keepalive_requests 1000000000; }}\n"
-        peer = self.nginx_proxy(upstream, "nginx auth_request, service", question, block)
-        peer.also = [service]
-        return peer
-
-    def haproxy(self, upstream):
-        port = free_port()
-        config = self.folder / "haproxy.cfg"
-        config.write_text(
-            f"""global
-  nbthread 1
-  maxconn 1024
-defaults
-  mode http
-  timeout connect 5s
-  timeout client 60s
-  timeout server 60s
-  option http-keep-alive
-  http-reuse always
-frontend public
-  bind 127.0.0.1:{port}
-  default_backend app
-backend app
-  http-request set-header Remote-User {USER}
-  http-request set-header Remote-Groups {GROUP}
-  server one 127.0.0.1:{upstream}
-"""
-        )
-        return self.start("HAProxy", [program("haproxy"), "-db", "-f", config], PROXY_CORE, port)
-
-    def fluidgate(self, upstream):
+    def fluidgate(self, upstream, name="fluidgate", workers=1, core=PROXY_CORE, log="off", routes="", limits=""):
         """The gateway and a session cookie of its one user, whose two identity headers are those that the peers add."""
+        argv, port, secure = self.gateway_at_rest(upstream, name, workers, log, routes, limits)
+        peer = self.start(name, argv, core, port, tls=secure)
+        peer.cookie = self.log_in(port)
+        return peer, peer.cookie
+
+    def gateway_at_rest(self, upstream, name, workers=1, log="off", routes="", limits=""):
+        """A gateway's command line and its two ports; its store is empty, and it does not run yet."""
         if not pathlib.Path(FLUIDGATE).is_file():
-            raise Unmeasurable(f"no gateway at {FLUIDGATE}")
-        port, home = free_port(), self.folder / "gateway"
-        (home / "state").mkdir(parents=True, mode=0o700)
+            raise Unmeasurable("there is no gateway where FLUIDGATE says")
+        port, secure, home = free_port(), free_port(), self.home(name)
+        chain, key, _ = self.certificate()
+        (home / "state").mkdir(mode=0o700)
         (home / "secret.key").touch(mode=0o600)
         (home / "secret.key").write_text(self.run(["secret"]))
         self.run(["users", "add", USER, "--file", home / "users.toml", "--groups", GROUP], PASSWORD + "\n")
         (home / "gateway.toml").write_text(
             f"""[server]
-listen = ["127.0.0.1:{port}"]
-workers = 1
+listen = ["127.0.0.1:{port}", {{ address = "127.0.0.1:{secure}", tls = true }}]
+workers = {workers}
+{limits}
+
+[tls]
+certificates = [{{ certificate = "{chain}", key = "{key}" }}]
 
 [session]
 secrets = ["file:secret.key"]
@@ -199,7 +237,7 @@ users = "users.toml"
 listen = false
 
 [access_log]
-target = "off"
+target = "{log.replace("HOME", str(home))}"
 
 [[routes]]
 path = "/"
@@ -209,10 +247,10 @@ upstream = ["http://127.0.0.1:{upstream}"]
 path = "/public"
 upstream = ["http://127.0.0.1:{upstream}"]
 access = "public"
+{routes}
 """
         )
-        peer = self.start("fluidgate", [FLUIDGATE, "run", "-c", home / "gateway.toml"], PROXY_CORE, port)
-        return peer, self.log_in(port)
+        return [FLUIDGATE, "run", "-c", home / "gateway.toml"], port, secure
 
     @staticmethod
     def run(arguments, text=None):
@@ -222,13 +260,14 @@ access = "public"
         return done.stdout
 
     @staticmethod
-    def log_in(port):
+    def log_in(port, path="/_auth/login", form=None, expected=303):
+        """Signs in by a form; gives the session cookie."""
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
         with contextlib.closing(connection):
-            form = urllib.parse.urlencode({"username": USER, "password": PASSWORD, "return_to": "/"})
+            form = urllib.parse.urlencode(form or {"username": USER, "password": PASSWORD, "return_to": "/"})
             headers = {"Content-Type": "application/x-www-form-urlencoded", "Sec-Fetch-Site": "same-origin"}
-            connection.request("POST", "/_auth/login", form, headers)
+            connection.request("POST", path, form, headers)
             answer = connection.getresponse()
-            if answer.status != 303:
+            if answer.status != expected or not answer.getheader("Set-Cookie"):
                 raise Unmeasurable(f"login answered {answer.status}: {answer.read()[:300]!r}")
             return answer.getheader("Set-Cookie").split(";")[0]
