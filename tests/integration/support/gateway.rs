@@ -11,7 +11,7 @@ use argon2::password_hash::PasswordHasher;
 use argon2::{Algorithm, Argon2, Params, Version};
 use fluidgate::app::{self, AppError, Ended, Running};
 use fluidgate::base::clock::{ManualClock, Timestamp};
-use fluidgate::base::secret::SystemRandom;
+use fluidgate::base::secret::{Random, SystemRandom};
 use fluidgate::config;
 use fluidgate::server::ListenAddress;
 use tempfile::TempDir;
@@ -38,6 +38,7 @@ pub struct Setup {
     pub sections: String,
     /// The value of `server.listen`.
     pub listen: String,
+    pub workers: usize,
     /// Lines for `[server]`.
     pub server: String,
     /// Lines for `[session]`.
@@ -46,6 +47,8 @@ pub struct Setup {
     pub secrets: String,
     pub folder: Arc<TempDir>,
     pub clock: ManualClock,
+    /// Where randomness comes from; the system by default.
+    pub random: Arc<dyn Random>,
     /// What goes wrong below the gateway: the store, the clock and the randomness are then of these.
     pub faults: Option<Faults>,
 }
@@ -57,12 +60,14 @@ impl Setup {
             routes: routes.into(),
             sections: String::new(),
             listen: r#"["127.0.0.1:0"]"#.into(),
+            workers: 2,
             server: String::new(),
             session: String::new(),
             store: r#"{ type = "sled", path = "sessions" }"#,
             secrets: r#"["file:secret.key"]"#.into(),
             folder: Arc::new(tempfile::tempdir().unwrap()),
             clock: ManualClock::new(Timestamp::from_secs(1_800_000_000)),
+            random: Arc::new(SystemRandom),
             faults: None,
         }
     }
@@ -114,16 +119,23 @@ impl Setup {
         private_file(&folder.join("secret.key"), "q80wZ7mJx2V3kQpYt5nRb8cLd1fGh4jKs6uXwEaTyI0");
         private_file(&folder.join("users.toml"), &USERS);
         let text = format!(
-            "[server]\nlisten = {}\nworkers = 2\n{}\n[session]\nsecrets = {}\nstore = {}\n{}\n\
+            "[server]\nlisten = {}\nworkers = {}\n{}\n[session]\nsecrets = {}\nstore = {}\n{}\n\
              [login.password]\nusers = \"users.toml\"\n[login.password.hashing]\nmemory_kib = 1024\niterations = 1\n\
              [management]\nlisten = \"127.0.0.1:0\"\n[access_log]\ntarget = \"access.log\"\n{}\n{}",
-            self.listen, self.server, self.secrets, self.store, self.session, self.sections, self.routes
+            self.listen,
+            self.workers,
+            self.server,
+            self.secrets,
+            self.store,
+            self.session,
+            self.sections,
+            self.routes
         );
         let file = folder.join("gateway.toml");
         fs::write(&file, text).unwrap();
         let loaded = config::load(&file).unwrap_or_else(|error| panic!("{error}"));
         let running = match &self.faults {
-            None => app::start(&loaded.config, Arc::new(self.clock.clone()), Arc::new(SystemRandom))?,
+            None => app::start(&loaded.config, Arc::new(self.clock.clone()), self.random)?,
             Some(faults) => {
                 let (clock, random) = (faults.clock(self.clock.clone()), faults.random());
                 app::start_over(&loaded.config, Arc::new(clock), Arc::new(random), Box::new(faults.store()))?
