@@ -5,6 +5,7 @@ pub mod admin;
 pub mod body_limit;
 pub mod challenge;
 pub mod connection;
+pub mod dress;
 pub mod endpoints;
 pub mod form;
 pub mod form_token;
@@ -202,6 +203,11 @@ impl Gateway {
             random,
             requests,
         })
+    }
+
+    /// Where requests lead.
+    pub fn routes(&self) -> &RouteTable<Arc<RouteTarget>> {
+        &self.routes
     }
 
     /// What a tunnel keeps its session from idling out by.

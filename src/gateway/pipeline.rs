@@ -12,8 +12,8 @@ use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
 use crate::gateway::body_limit::{TOO_LARGE, bound};
 use crate::gateway::challenge;
 use crate::gateway::connection::Connection;
+use crate::gateway::dress::{Passage, dress};
 use crate::gateway::endpoints::{self, BAD_COOKIES, Call, caller, too_many_bad_cookies};
-use crate::gateway::method_override;
 use crate::gateway::navigation::accepts_html;
 use crate::gateway::note::Note;
 use crate::gateway::open_streams::poll_while_live;
@@ -35,10 +35,8 @@ use crate::policy::{Access, Decision, Facts, decide};
 use crate::proxy::{self, ForwardError};
 use crate::web::body::InboundBody;
 use crate::web::head_watch::HeadFacts;
-use crate::web::hop_by_hop;
 use crate::web::normalize::normalize;
 use crate::web::route::RouteMatch;
-use crate::web::trace_context::continue_trace;
 use crate::web::upgrade::Asked;
 
 const READS: [Method; 2] = [Method::GET, Method::HEAD];
@@ -259,36 +257,21 @@ async fn walk(
         return reply;
     }
 
-    // Dress: hop-by-hop fields first, so that a client cannot nominate ours away; then strip, then inject.
+    // Dress: strip always, then inject from the permit.
     let accept = request.headers().get(ACCEPT).cloned();
-    let version = request.version();
-    let headers = request.headers_mut();
-    match route.trailers {
-        Some(_) => hop_by_hop::strip_request_but_trailer(headers),
-        None => hop_by_hop::strip_request(headers),
+    let passage = Passage {
+        gateway: &gateway,
+        connection,
+        client: &client,
+        route: &route,
+        via: worker.via(),
+        id,
+        id_field,
+    };
+    if let Err(Unrewritable) = dress(&mut request, passage, &permit) {
+        note.decision(Verdict::Refuse, Some(UNREWRITABLE.code));
+        return UNREWRITABLE.reply(&gateway.pages, wants_page(accept), id);
     }
-    gateway.firewall.strip(headers, route.odd_names);
-    if route.by_method {
-        method_override::strip(headers);
-    }
-    recall.withhold_cookie(&gateway.sessions, headers);
-    connection.set_forwarded(&client, headers);
-    headers.insert(X_REQUEST_ID, id_field);
-    continue_trace(headers, id.number());
-    worker.via().pass(headers, version);
-    route.request_headers.apply_to_request(headers);
-    route.host_header.set(headers);
-    if let Some(rewrite) = &route.rewrite {
-        rewrite.set_prefix(headers);
-        match rewrite.target(request.uri()) {
-            Ok(target) => *request.uri_mut() = target,
-            Err(Unrewritable) => {
-                note.decision(Verdict::Refuse, Some(UNREWRITABLE.code));
-                return UNREWRITABLE.reply(&gateway.pages, wants_page(accept), id);
-            }
-        }
-    }
-    route.injected.inject(request.headers_mut(), &permit);
     if let Some(permitted) = &route.trailers {
         request.body_mut().allow_trailers(permitted.clone());
     }
