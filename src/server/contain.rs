@@ -8,10 +8,10 @@ use std::task::Poll;
 /// Something panicked; the panic hook has said where.
 pub(super) struct Panicked;
 
-/// Runs a call and its future; a panic in either ends only them.
+/// Runs a call and its future; a panic in either ends only them. What `call` yields is made where it is polled: it is large, and
+/// copied by every move.
 pub(super) async fn contained<F: Future>(call: impl FnOnce() -> F) -> Result<F::Output, Panicked> {
-    let future = catch_unwind(AssertUnwindSafe(call)).map_err(|_| Panicked)?;
-    let mut future = pin!(future);
+    let mut future = pin!(async { call().await });
     poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
         Ok(polled) => polled.map(Ok),
         Err(_) => Poll::Ready(Err(Panicked)),
