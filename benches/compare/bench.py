@@ -4,7 +4,7 @@ import functools
 
 import others
 from measure import DRIFT_BOUND, ENOUGH, spread
-from peers import Peer, Unmeasurable
+from peers import ROOT, Peer, Unmeasurable
 
 NGINX, BARE = "nginx proxy_pass", "nginx proxy_pass, two headers"
 CONSTANT, ASKING = "nginx auth_request, constant", "nginx auth_request, oauth2-proxy"
@@ -73,14 +73,18 @@ class Bench:
         return found
 
     def problem(self, part, why):
-        """What went wrong, once. Folders of this run are nobody's business."""
-        why = " ".join(str(why).replace(str(self.rig.folder), "…").split())[:400]
+        """What went wrong, once."""
+        why = self.words(why)
         if (part, why) not in self.problems:
             self.problems.append((part, why))
 
     def thrown_away(self, part, group, name, number, why):
-        why = " ".join(str(why).replace(str(self.rig.folder), "…").split())[:300]
-        self.thrown.append({"part": part, "group": group, "contestant": name, "round": number, "why": why})
+        self.thrown.append({"part": part, "group": group, "contestant": name, "round": number, "why": self.words(why)})
+
+    def words(self, why):
+        """A reason on one line, without folders of this machine, which are nobody's business."""
+        text = str(why).replace(str(self.rig.folder), "…").replace(str(ROOT), "…")
+        return " ".join(text.split())[:300].replace("|", "/")
 
     def note(self, part, text):
         """A sentence that goes below the table."""
@@ -100,10 +104,6 @@ class Bench:
             row["conclusive"] = len(had) >= ENOUGH and row["drift"] <= DRIFT_BOUND
         self.results.append(row)
         return row
-
-    def quoted(self, part, contestant, figure, words, aim):
-        """A row that another program has measured and put into words."""
-        self.single(part, "", contestant, figure, None, "", aim)["words"] = words
 
     def add(self, part, group, samples, control, units, aims):
         """The rows of one group of rounds. `units` names the figures that are shown, in order, and their units."""

@@ -111,23 +111,31 @@ class Loaded:
         return Sample(requests, took, before, counters(self.peer))
 
 
-def rounds(bench, part, group, cases, control=None, unit="", seconds=None, aims=None):
+def had(values):
+    """How many of them there are."""
+    return sum(value is not None for value in values)
+
+
+def rounds(bench, part, group, cases, control=None, unit="", aims=None):
     """Each case once a round, in alternating order. A case is a name and a function that gives a number or a dict of them.
 
-    A run that raises is thrown away and reported. What was measured goes into the bench, by part, group and case.
+    A run that raises is thrown away and reported. A round that the control lost is made up for, twice at most: without it there is
+    no ratio for anybody. What was measured goes into the bench, by part, group and case.
     """
-    samples = {name: [None] * bench.rounds for name, _ in cases}
-    for number in range(bench.rounds):
+    samples, number = {name: [] for name, _ in cases}, 0
+    while number < bench.rounds or (control in samples and number < bench.rounds + 2 and had(samples[control]) < bench.rounds):
         for name, measured in cases if number % 2 == 0 else reversed(cases):
+            samples[name].append(None)
             try:
                 samples[name][number] = measured()
-            except (Unmeasurable, OSError, ValueError) as error:
+            except (Unmeasurable, OSError, ValueError, subprocess.SubprocessError) as error:
                 bench.thrown_away(part, group, name, number + 1, error)
                 continue
             said = samples[name][number]
             said = said if isinstance(said, dict) else {"": said}
             print(f"{part}: {group}: round {number + 1}: {name}: " + ", ".join(f"{key} {value:.6g}".strip() for key, value in said.items()),
                   file=sys.stderr, flush=True)  # fmt: skip
+        number += 1
     return bench.add(part, group, samples, control, unit, aims or {})
 
 

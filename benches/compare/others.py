@@ -65,12 +65,15 @@ def nginx_asking(rig, upstream):
 
 
 def haproxy(rig, upstream, connections=1024):
+    # By default it closes idle connections to the upstream when a fifth of its files are open, as with many idle clients.
     port, secure = free_port(), free_port()
     config = rig.home("HAProxy") / "haproxy.cfg"
     config.write_text(
         f"""global
   nbthread 1
   maxconn {connections}
+  tune.pool-high-fd-ratio 100
+  tune.pool-low-fd-ratio 99
 defaults
   mode http
   timeout connect 5s

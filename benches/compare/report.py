@@ -57,6 +57,14 @@ def versions():
     return found
 
 
+def thrown(bench):
+    """How many runs of whom were thrown away, and the first reason of each."""
+    of = {}
+    for one in bench.thrown:
+        of.setdefault((one["part"], one["group"], one["contestant"]), []).append(one)
+    return [f"- {': '.join(who)}: {len(all_of)}; round {all_of[0]['round']}: {all_of[0]['why']}" for who, all_of in of.items()]
+
+
 def table(bench, names, took, all_parts):
     """The Markdown: one table, then what must be known beside it."""
     lines = [
@@ -68,10 +76,10 @@ def table(bench, names, took, all_parts):
         if not row["shown"]:
             continue
         case = f"{row['group']}: {row['figure']}" if row["figure"] and row["group"] else row["group"] or row["figure"]
-        measured = row.get("words") or range_of(row["values"])
+        measured = range_of(row["values"])
         if row["unit"] and measured != UNMEASURED:
             measured += f" {row['unit']}"
-        lost = 0 if "words" in row else sum(value is None for value in row["values"])
+        lost = sum(value is None for value in row["values"])
         if lost and measured != UNMEASURED:
             measured += f"; {lost} of {len(row['values'])} rounds thrown away"
         ratio = ""
@@ -90,9 +98,7 @@ def table(bench, names, took, all_parts):
         lines += ["", f"**No conclusion** from {len(drifted)} cases: their control drifted by more than {DRIFT_BOUND:.0%} or has fewer than {ENOUGH} rounds."]
     lines += [f"\n{part}: {text}" for part, text in dict.fromkeys(bench.notes)]
     if bench.thrown:
-        lines += ["", f"{len(bench.thrown)} runs were thrown away:", ""]
-        lines += [f"- {one['part']}: {one['group']}: {one['contestant']}, round {one['round']}: {one['why']}" for one in bench.thrown[:20]]
-        lines += [f"- and {len(bench.thrown) - 20} more"] if len(bench.thrown) > 20 else []
+        lines += ["", f"{len(bench.thrown)} runs were thrown away:", "", *thrown(bench)]
     lines += [f"\n{part}: {UNMEASURED}: {why}" for part, why in bench.problems]
     missing = [name for name in all_parts if name not in names]
     if missing:

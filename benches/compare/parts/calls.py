@@ -6,11 +6,11 @@ from peers import Unmeasurable
 
 PART = "calls"
 GROUP = "HTTP/1.1, 1 KiB"
-REQUESTS = 8000
+REQUESTS = 4000
 
 
 def measure(bench):
-    requests = REQUESTS // 4 if bench.quick else REQUESTS
+    requests = REQUESTS // 2 if bench.quick else REQUESTS
     for peer in bench.present(PART, GROUP, EVERYBODY):
         cookie = None if peer.name == PUBLIC else peer.cookie or bench.cookie
         try:

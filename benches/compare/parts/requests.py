@@ -1,11 +1,12 @@
 """CPU per request: HTTP/1.1, HTTP/1.1 over TLS, HTTP/2 over TLS, answers of 1 KiB and 64 KiB; context switches with them."""
 
-from bench import ASKING, CADDY, EVERYBODY, HAPROXY, LOGGED_IN, NGINX, OAUTH2, PUBLIC
-from measure import PROTOCOLS, Loaded, rounds
+from bench import ASKING, BARE, CADDY, EVERYBODY, HAPROXY, LOGGED_IN, NGINX, OAUTH2, PUBLIC
+from measure import PROTOCOLS, Loaded, h2load, rounds
 from peers import SIZES
 
 PART = "requests"
 FEW = [NGINX, HAPROXY, CADDY, LOGGED_IN, PUBLIC]
+FLOOR = 20_000  # requests, straight to the upstream
 AIMS = {"h1": "≤ 1.00", "h1s": "≤ 0.90"}
 
 
@@ -38,7 +39,10 @@ def measure(bench):
                 (LOGGED_IN, "context switches per request"): "≤ 0.05"}  # fmt: skip
         made = rounds(bench, PART, group, cases, NGINX, units, aims=aims)
         if path == "/":
+            bench.versus(made, LOGGED_IN, BARE, "CPU per request", "")
             bench.versus(made, LOGGED_IN, ASKING, "CPU per request", "≤ 0.40" if protocol == "h1" else "")
             bench.versus(made, LOGGED_IN, PUBLIC, "CPU per request", "≤ 1.05" if protocol == "h1" else "")
+    floor = FLOOR / h2load(bench.upstream, bench.cookie, FLOOR)
+    bench.note(PART, f"h2load straight to the upstream, HTTP/1.1, 1 KiB: {floor:,.0f} requests/s.")
     bench.note(PART, "32 requests at a time: 32 connections, over HTTP/2 8 with 4 streams each; opening the connections is counted with it. "
                "oauth2-proxy speaks no HTTP/2 with clients.")  # fmt: skip

@@ -1,27 +1,89 @@
-"""What sessions cost by their number: ./scripts/bench-sessions as a part of this run, its rows as they are."""
+"""What sessions cost by their number, and a storm of logins: what ./scripts/bench-sessions is made of, in this run's rounds.
 
-import re
-import subprocess
+That command measures more of it. Loads come from wrk, whose errors and average length are looked at, not each answer.
+"""
+
+import functools
+import pathlib
 import sys
 
-from bench import LOGGED_IN
+from measure import rounds
 from peers import ROOT, Unmeasurable
 
 PART = "sessions"
+LOGINS, STORM, PLAIN = "durable logins per second past the password check", "p99 in a login storm", "p99 beside plain load"
+
+
+@functools.cache
+def programs():
+    """benches/sessions, as a module."""
+    sys.path.insert(0, str(ROOT / "benches/sessions"))
+    import sessions
+
+    return sessions
+
+
+def gateways(bench, many):
+    """Gateways with 1, 1 000 and that many sessions, filled and not running."""
+    if not bench.fill or not pathlib.Path(bench.fill).is_file():
+        raise Unmeasurable("the program that fills a store is not built; ./scripts/bench builds it")
+    return [programs().Gateway(bench.rig, count, bench.upstream.port, bench.fill) for count in (1, 1000, many)]
+
+
+def starts(bench, large):
+    """The largest store: how long it takes until ready."""
+    both = programs().BOTH
+
+    def once():
+        took = large.start(both)
+        large.stop()
+        if large.live() != large.sessions:
+            raise Unmeasurable(f"{large.live()} sessions were found at start")
+        return {"start to ready": took}
+
+    rounds(bench, PART, large.name, [("fluidgate", once)], None, {"start to ready": "s"}, aims={("fluidgate", "start to ready"): "≤ 5 s"})
+
+
+def growth(bench, one, few, large):
+    """CPU per request by the number of sessions, random ones of them asked for.
+
+    The generator shares the last cache with the gateway: so the large one is held against a small one while the generator reads through
+    as many cookies.
+    """
+    lookup, seconds = programs().lookup, max(1, round(bench.seconds))  # wrk takes whole seconds
+    reading = f"{few.name}, generator reads {large.sessions:,}"
+    cases = [
+        (few.name, lambda: lookup(few, seconds, 32) / 1000),
+        (one.name.removesuffix("s"), lambda: lookup(one, seconds, 32) / 1000),
+        (reading, lambda: lookup(few, seconds, 32, BESIDE=str(large.cookies)) / 1000),
+        (large.name, lambda: lookup(large, seconds, 32) / 1000),
+    ]
+    cases = [(name, lambda run=run: {"CPU per request": run()}) for name, run in cases]
+    made = rounds(bench, PART, "HTTP/1.1, 1 KiB", cases, few.name, {"CPU per request": "µs"})
+    bench.versus(made, large.name, reading, "CPU per request", "≤ 1.03")
+    apart = (large.resident() - few.resident() - programs().SLED_CACHE) / (large.sessions - few.sessions)
+    bench.single(PART, large.name, "fluidgate", "resident memory per session, without the store's cache of 16 MiB", apart, "bytes", "≤ 200 bytes")
+
+
+def storms(bench, few):
+    def once():
+        rate, calm, busy, stormy = programs().storm(bench.rig, few, max(1, round(bench.seconds * 2)))
+        return {LOGINS: rate, STORM: stormy, PLAIN: busy, "the one by the other": stormy / busy, "p99 calm": calm}
+
+    rounds(bench, PART, "login storm", [("fluidgate", once)], None, {LOGINS: "/s", STORM: "ms", PLAIN: "ms", "the one by the other": ""},
+           aims={("fluidgate", LOGINS): "≥ 2,000", ("fluidgate", "the one by the other"): "≤ 1.25"})  # fmt: skip
 
 
 def measure(bench):
-    if not bench.fill:
-        raise Unmeasurable("the program that fills a store is not built; ./scripts/bench builds it")
-    argv = [sys.executable, ROOT / "benches/sessions/sessions.py", "--fill", bench.fill, "--rounds", bench.rounds,
-            "--seconds", max(1, round(bench.seconds)), "--only", "start,lookup,storm"]  # fmt: skip
-    argv += ["--sessions", 100_000] if bench.quick else []
-    done = subprocess.run(["taskset", "-c", "0,1", *map(str, argv)], stdout=subprocess.PIPE, text=True, timeout=3600)
-    found = re.findall(r"^\| (.+?) \| (.+?) \| (.*?) ?\|$", done.stdout, re.M)
-    rows = [row for row in found if row[0] not in ("figure", "---")]
-    if not rows:
-        raise Unmeasurable(f"no table: {done.stdout[-300:]}")
-    for figure, measured, aim in rows:
-        bench.quoted(PART, LOGGED_IN, figure, measured, aim)
-    if done.returncode:
-        bench.note(PART, "**no conclusion**: " + " ".join(re.sub(r"(?s).*\*\*No conclusion\*\*:", "", done.stdout).split())[:400])
+    one, few, large = gateways(bench, 100_000 if bench.quick else 1_000_000)
+    starts(bench, large)
+    for gateway in (one, few, large):
+        gateway.start()
+    growth(bench, one, few, large)
+    for gateway in (one, few, large):
+        gateway.stop()
+    few.start(programs().BOTH)
+    try:
+        storms(bench, few)
+    finally:
+        few.stop()
