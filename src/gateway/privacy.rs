@@ -3,6 +3,7 @@
 
 use std::sync::atomic::Ordering;
 
+use bytes::Bytes;
 use http::header::{CACHE_CONTROL, SET_COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
@@ -104,13 +105,21 @@ fn is_shared(directive: &str) -> bool {
     ["public", "s-maxage", "proxy-revalidate"].iter().any(|shared| name.eq_ignore_ascii_case(shared))
 }
 
+/// The directives of `text` but the shared ones, after `private` where they are not strict by themselves.
 fn private(text: &str) -> HeaderValue {
-    let mut kept: Vec<&str> =
-        directives(text).filter(|d| !is_shared(d) && !d.eq_ignore_ascii_case("private")).collect();
-    if text.contains('"') || !kept.iter().any(|d| d.eq_ignore_ascii_case("no-store")) {
-        kept.insert(0, "private");
+    const PRIVATE: &str = "private";
+    let kept = || directives(text).filter(|d| !is_shared(d) && !d.eq_ignore_ascii_case(PRIVATE));
+    let mut value = String::with_capacity(PRIVATE.len() + 2 * text.len() + 2);
+    if text.contains('"') || !kept().any(|d| d.eq_ignore_ascii_case("no-store")) {
+        value.push_str(PRIVATE);
     }
-    HeaderValue::from_str(&kept.join(", ")).unwrap_or_else(|_| HeaderValue::from_static("private"))
+    for directive in kept() {
+        if !value.is_empty() {
+            value.push_str(", ");
+        }
+        value.push_str(directive);
+    }
+    HeaderValue::from_maybe_shared(Bytes::from(value)).unwrap_or_else(|_| HeaderValue::from_static(PRIVATE))
 }
 
 #[cfg(test)]

@@ -251,15 +251,15 @@ impl OpenLine {
     }
 
     /// Writes the line, of `sent` bytes.
-    pub fn write(&self, sent: u64) {
+    pub fn write<'a>(&'a self, sent: u64) {
         let Some((id, at)) = self.begun else { return };
-        let text = |value: &Option<HeaderValue>| {
-            value.as_ref().map(|v| String::from_utf8_lossy(v.as_bytes()).into_owned())
+        let text = |value: &'a Option<HeaderValue>| {
+            value.as_ref().map(|value| String::from_utf8_lossy(value.as_bytes()))
         };
-        let (host, user_agent) = (text(&self.host), text(&self.user_agent));
+        let (id, host, user_agent) = (id.short(), text(&self.host), text(&self.user_agent));
         self.log.write(&Line {
             at,
-            request_id: id.text().as_str(),
+            request_id: id.as_str(),
             client: self.client,
             method: self.method.as_str(),
             host: host.as_deref().unwrap_or_default(),

@@ -31,7 +31,20 @@ struct Given {
 impl RequestId {
     /// As text.
     pub fn text(self) -> String {
-        self.to_string()
+        self.short().as_str().to_owned()
+    }
+
+    /// As text on the stack.
+    pub fn short(self) -> ShortText {
+        if let Some(given) = self.given {
+            return ShortText { bytes: given.bytes, length: usize::from(given.length) };
+        }
+        let mut text = ShortText { bytes: [0; LONGEST], length: 16 };
+        for (place, at) in text.bytes.iter_mut().zip((0..16).rev()) {
+            let digit = u8::try_from(self.number >> (4 * at) & 0xf).unwrap_or_default();
+            *place = digit + if digit < 10 { b'0' } else { b'a' - 10 };
+        }
+        text
     }
 
     /// The number of this gateway's own, whatever a proxy has called the request.
@@ -49,25 +62,8 @@ impl RequestId {
 
     /// As the value of a field: one allocation, and none for its clones.
     pub fn header(self) -> HeaderValue {
-        /// Text on its own, so that the clones of the bytes share it from the start.
-        struct Text([u8; LONGEST], usize);
-        impl AsRef<[u8]> for Text {
-            fn as_ref(&self) -> &[u8] {
-                self.0.get(..self.1).unwrap_or_default()
-            }
-        }
-        let text = match self.given {
-            Some(given) => Text(given.bytes, usize::from(given.length)),
-            None => {
-                let mut text = Text([0; LONGEST], 16);
-                for (place, at) in text.0.iter_mut().zip((0..16).rev()) {
-                    let digit = u8::try_from(self.number >> (4 * at) & 0xf).unwrap_or_default();
-                    *place = digit + if digit < 10 { b'0' } else { b'a' - 10 };
-                }
-                text
-            }
-        };
-        HeaderValue::from_maybe_shared(Bytes::from_owner(text))
+        // Its own owner, so that the clones of the bytes share it from the start.
+        HeaderValue::from_maybe_shared(Bytes::from_owner(self.short()))
             .unwrap_or_else(|_| HeaderValue::from_static("invalid"))
     }
 }
@@ -86,13 +82,27 @@ impl Given {
 
 impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.given {
-            None => write!(f, "{:016x}", self.number),
-            Some(given) => {
-                let text = given.bytes.get(..usize::from(given.length)).unwrap_or_default();
-                f.write_str(std::str::from_utf8(text).unwrap_or_default())
-            }
-        }
+        f.write_str(self.short().as_str())
+    }
+}
+
+/// The text of an id.
+#[derive(Clone, Copy, Debug)]
+pub struct ShortText {
+    bytes: [u8; LONGEST],
+    length: usize,
+}
+
+impl ShortText {
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(self.as_ref()).unwrap_or_default()
+    }
+}
+
+impl AsRef<[u8]> for ShortText {
+    fn as_ref(&self) -> &[u8] {
+        self.bytes.get(..self.length).unwrap_or_default()
     }
 }
 

@@ -1,7 +1,7 @@
 //! One request to the members of a group, and its answer.
 
 use std::future::poll_fn;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
 
@@ -34,29 +34,33 @@ use crate::web::body::InboundBody;
 /// See [`ForwardError`]. A request is delivered at most once, with two exceptions that [`UpstreamGroup`] bounds: one of which
 /// nothing was written is tried on a fresh connection and then on other members; a GET, HEAD, OPTIONS or TRACE without a body is
 /// tried there as well when its connection broke before a response, on a fresh connection only if the broken one had lain idle.
-pub async fn forward(
+pub fn forward(
     pool: &Rc<UpstreamPool>,
     permit: Permit,
     group: &UpstreamGroup,
     request: Request<InboundBody>,
-) -> Result<Response<ForwardedBody>, ForwardError> {
+) -> impl Future<Output = Result<Response<ForwardedBody>, ForwardError>> {
     // The permit is spent: one decision, one exchange.
     drop(permit);
     let asked = request.headers().get(UPGRADE).cloned();
     let wait = Wait::enter(pool.shared(), group.limits.request_timeout);
     let mut request = request.map(|body| RequestBody::new(body, &wait));
     message::outbound(&mut request);
-    let exchange = Exchange { pool, group, upgradable: asked.is_some(), wait };
-    let (lease, mut response) = exchange.with_a_member(request).await?;
-    let wait = exchange.wait;
-    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        // Boxed: it is rare, and would make the future of every request larger.
-        return Box::pin(upgrade::accept(response, lease, asked, &wait)).await;
-    }
-    match message::inbound(&mut response) {
-        Ok(()) => Ok(response.map(|body| ForwardedBody::new(body, lease, wait))),
-        Err(problem) => {
-            Err(ForwardError::Protocol { upstream: lease.upstream().clone(), problem: problem.into() })
+    // It stays in this one place until it is sent: every move copies it, and every future that it is handed to grows by it.
+    let mut request = Some(request);
+    async move {
+        let exchange = Exchange { pool, group, upgradable: asked.is_some(), wait };
+        let (lease, mut response) = exchange.with_a_member(&mut request).await?;
+        let wait = exchange.wait;
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            // Boxed: it is rare, and would make the future of every request larger.
+            return Box::pin(upgrade::accept(response, lease, asked, &wait)).await;
+        }
+        match message::inbound(&mut response) {
+            Ok(()) => Ok(response.map(|body| ForwardedBody::new(body, lease, wait))),
+            Err(problem) => {
+                Err(ForwardError::Protocol { upstream: lease.upstream().clone(), problem: problem.into() })
+            }
         }
     }
 }
@@ -90,17 +94,20 @@ struct Exchange<'a> {
 
 impl Exchange<'_> {
     /// Tries members until one has answered or no more may be tried.
-    async fn with_a_member(&self, request: Request<RequestBody>) -> Result<Answered, ForwardError> {
+    async fn with_a_member(
+        &self,
+        request: &mut Option<Request<RequestBody>>,
+    ) -> Result<Answered, ForwardError> {
         let group = self.group;
         let retries = if group.has_alternatives() { group.limits.retries } else { 0 };
         let mut copy = None;
         if retries > 0 {
             group.budget.note_request(self.pool.shared().now.get());
-            copy = Copy::of(&request, self.pool.shared()).filter(|_| !self.upgradable);
+            copy = request.as_ref().and_then(|request| Copy::of(request, self.pool.shared()));
+            copy = copy.filter(|_| !self.upgradable);
         }
         // A request without Host is for whichever member gets it.
-        let names_member = !request.headers().contains_key(HOST);
-        let mut request = Some(request);
+        let names_member = request.as_ref().is_some_and(|request| !request.headers().contains_key(HOST));
         let (mut tried, mut attempts) = (Tried::default(), 0);
         loop {
             let now = self.pool.shared().now.get();
@@ -111,10 +118,10 @@ impl Exchange<'_> {
                 return Err(ForwardError::NoMember);
             };
             tried.insert(index);
-            if let (true, Some(request)) = (names_member, &mut request) {
+            if let (true, Some(request)) = (names_member, request.as_mut()) {
                 name_member(request, member);
             }
-            let failed = match self.with(member, &mut request, copy.as_ref()).await {
+            let failed = match self.with(member, request, copy.as_ref()).await {
                 Ok(answered) => {
                     member.endpoint().note_answer();
                     return Ok(answered);
@@ -136,7 +143,9 @@ impl Exchange<'_> {
             }
             attempts += 1;
             tracing::debug!(%error, "trying another upstream");
-            request = request.or_else(|| copy.as_ref().map(Copy::request));
+            if request.is_none() {
+                *request = copy.as_ref().map(Copy::request);
+            }
         }
     }
 
@@ -186,12 +195,15 @@ impl Exchange<'_> {
         let answered = match &mut lease.carrier {
             Carrier::Http1(connection) => {
                 message::by_http1(&mut sent);
-                self.answered(connection.sender.try_send_request(sent), request, upstream).await
+                let sending = pin!(connection.sender.try_send_request(sent));
+                self.answered(sending, request, upstream).await
             }
             Carrier::Http2(stream) => {
                 message::by_http2(&mut sent, upstream.scheme == Scheme::Https);
                 let mut sender = stream.on.sender.clone();
-                let answered = self.answered(sender.try_send_request(sent), request, upstream).await;
+                // Boxed: it would make the future of every request by HTTP/1.1 larger.
+                let mut sending = Box::pin(sender.try_send_request(sent));
+                let answered = self.answered(sending.as_mut(), request, upstream).await;
                 if matches!(answered, Err(Failed::Unsent(_))) {
                     stream.refused();
                 }
@@ -204,11 +216,12 @@ impl Exchange<'_> {
     /// Waits for the response head; a request of which nothing was written is put back.
     async fn answered(
         &self,
-        sending: impl Future<Output = Result<Response<Incoming>, TrySendError<Request<RequestBody>>>>,
+        mut sending: Pin<
+            &mut impl Future<Output = Result<Response<Incoming>, TrySendError<Request<RequestBody>>>>,
+        >,
         request: &mut Option<Request<RequestBody>>,
         upstream: &UpstreamAddress,
     ) -> Result<Response<Incoming>, Failed> {
-        let mut sending = pin!(sending);
         let answered = poll_fn(|cx| match sending.as_mut().poll(cx) {
             Poll::Ready(answered) => Poll::Ready(Ok(answered)),
             Poll::Pending => self.wait.poll_expired(cx).map(Err),

@@ -75,7 +75,14 @@ impl Outbox {
 
 impl Share {
     pub(super) fn of(outbox: &Rc<Outbox>) -> Rc<Self> {
-        Rc::new(Self { outbox: Rc::clone(outbox), ..Self::default() })
+        Rc::new(Self {
+            outbox: Rc::clone(outbox),
+            held: Cell::default(),
+            taken: Cell::default(),
+            progress: Progress::default(),
+            body: RefCell::default(),
+            ticket: Cell::default(),
+        })
     }
 
     /// Ready when the stream may hand out a piece.

@@ -183,7 +183,14 @@ enum Kind {
 impl Stream {
     /// A stream of the connection with this `outbox`.
     pub(super) fn of(outbox: &Rc<Outbox>) -> Rc<Self> {
-        Rc::new(Self { outbound: Share::of(outbox), ..Self::default() })
+        Rc::new(Self {
+            inbound: Rc::default(),
+            outbound: Share::of(outbox),
+            seen: Cell::default(),
+            kind: Cell::default(),
+            cut: Cell::default(),
+            drivers: RefCell::default(),
+        })
     }
 
     /// The answer begins.

@@ -10,6 +10,8 @@ use http::header::{FORWARDED, HOST};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use ipnet::IpNet;
 
+use crate::web::hop_by_hop;
+
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -108,10 +110,7 @@ impl ConnectionValues {
     /// `Forwarded` that it sent; a host, port and prefix that it names are kept. Call it after the hop-by-hop fields are stripped.
     pub fn set_forwarded(&self, headers: &mut HeaderMap, client: &ClientView) {
         let is_doomed = if self.trusted { names_a_target } else { is_misleading };
-        let doomed: Vec<HeaderName> = headers.keys().filter(|n| is_doomed(n.as_str())).cloned().collect();
-        for name in doomed {
-            headers.remove(name);
-        }
+        hop_by_hop::remove_all(headers, is_doomed);
         if self.trusted {
             self.append_address(headers, client);
             if let (true, Some(element)) = (headers.contains_key(FORWARDED), &self.element) {

@@ -36,10 +36,26 @@ fn strip(headers: &mut HeaderMap, also: impl Fn(&str) -> bool) {
             headers.remove(name);
         }
     }
-    let doomed = |name: &&HeaderName| is_hop_by_hop(name.as_str()) || also(name.as_str());
-    let doomed: Vec<HeaderName> = headers.keys().filter(doomed).cloned().collect();
-    for name in doomed {
-        headers.remove(name);
+    remove_all(headers, |name| is_hop_by_hop(name) || also(name));
+}
+
+/// Removes the fields with names that are `doomed`, a few at a walk: as a rule there are few, and no list of them is allocated.
+pub(super) fn remove_all(headers: &mut HeaderMap, doomed: impl Fn(&str) -> bool) {
+    const FEW: usize = 4;
+    loop {
+        let mut found: [Option<HeaderName>; FEW] = Default::default();
+        let names = headers.keys().filter(|name| doomed(name.as_str())).cloned();
+        let mut count = 0;
+        for (place, name) in found.iter_mut().zip(names) {
+            *place = Some(name);
+            count += 1;
+        }
+        for name in found.into_iter().flatten() {
+            headers.remove(name);
+        }
+        if count < FEW {
+            return;
+        }
     }
 }
 

@@ -39,22 +39,25 @@ impl<'a> Host<'a> {
             None => (text, None),
         };
         let name = name.strip_suffix('.').unwrap_or(name);
-        let byte = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
-        if name.is_empty()
+        // One walk: every request takes it.
+        let (mut before, mut capitals) = (b'.', false);
+        for byte in name.bytes() {
+            match byte {
+                b'.' if before == b'.' => return Err(InvalidHost),
+                b'A'..=b'Z' => capitals = true,
+                b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' => {}
+                _ => return Err(InvalidHost),
+            }
+            before = byte;
+        }
+        let is_empty_or_ends_in_a_dot = before == b'.';
+        if is_empty_or_ends_in_a_dot
             || name.len() > 253
-            || !name.bytes().all(byte)
-            || name.starts_with('.')
-            || name.contains("..")
-            || name.ends_with('.')
             || (ends_in_a_number(name) && name.parse::<Ipv4Addr>().is_err())
         {
             return Err(InvalidHost);
         }
-        let name = if name.bytes().any(|b| b.is_ascii_uppercase()) {
-            Cow::Owned(name.to_ascii_lowercase())
-        } else {
-            Cow::Borrowed(name)
-        };
+        let name = if capitals { Cow::Owned(name.to_ascii_lowercase()) } else { Cow::Borrowed(name) };
         Ok(Self { name, port })
     }
 

@@ -38,10 +38,10 @@ static ALLOCATOR: dhat::Alloc = dhat::Alloc;
 
 /// What is asked, and how often one request asks for memory.
 const COSTS: &[(&str, u64)] = &[
-    ("HTTP/1.1, public", 18),
-    ("HTTP/1.1, with a session", 21),
-    ("HTTP/2, public", 26),
-    ("HTTP/2, with a session", 29),
+    ("HTTP/1.1, public", 14),
+    ("HTTP/1.1, with a session", 16),
+    ("HTTP/2, public", 20),
+    ("HTTP/2, with a session", 22),
 ];
 
 const LISTEN: &str = r#"["127.0.0.1:0", { address = "127.0.0.1:0", h2c = true }]"#;
