@@ -17,7 +17,13 @@ class Bench:
     """What the parts measure with, and where they put what they measured."""
 
     def __init__(self, rig, options):
-        self.rig, self.quick, self.rounds, self.seconds, self.fill = rig, options.quick, options.rounds, options.seconds, options.fill
+        self.rig, self.quick, self.rounds, self.seconds, self.fill = (
+            rig,
+            options.quick,
+            options.rounds,
+            options.seconds,
+            options.fill,
+        )
         self.running, self.results, self.thrown, self.problems, self.notes = {}, [], [], [], []
 
     @functools.cached_property
@@ -93,8 +99,8 @@ class Bench:
     def single(self, part, group, contestant, figure, values, unit="", aim="", base=None):
         """One row of the table: a list of values (one a round, None where it was thrown away), or one value, or None."""
         values = values if isinstance(values, list) else [values]
-        row = {"part": part, "group": group, "contestant": contestant, "figure": figure, "unit": unit, "aim": aim, "values": values,
-               "ratios": None, "base": None, "drift": None, "shown": True}  # fmt: skip
+        row = {"part": part, "group": group, "contestant": contestant, "figure": figure, "unit": unit, "aim": aim,
+               "values": values, "ratios": None, "base": None, "drift": None, "shown": True}  # fmt: skip
         if base:
             row["base"] = base["contestant"]
             pairs = zip(values, base["values"], strict=True)

@@ -6,6 +6,8 @@ than 10 % nothing is concluded. A run in which any answer was not the expected o
 is UNMEASURED, never 0. Each part is a file in parts/; one that fails leaves the others' results.
 """
 
+import tls_client  # isort: skip # noqa: F401, I001 (first, as it says itself)
+
 import argparse
 import importlib
 import os
@@ -32,7 +34,7 @@ def write(text):
 
 def arguments():
     parser = argparse.ArgumentParser(prog="./scripts/bench", description="What fluidgate costs beside its peers.")
-    parser.add_argument("--quick", action="store_true", help=f"about two minutes: {', '.join(QUICK)}, in fewer and shorter rounds")
+    parser.add_argument("--quick", action="store_true", help=f"about two minutes: {', '.join(QUICK)}, in fewer, shorter rounds")
     parser.add_argument("--only", type=lambda text: text.split(","), metavar="NAME[,NAME]", help=f"some of {', '.join(PARTS)}")
     parser.add_argument("--rounds", type=int, help="default 5; with --quick 3, which is too few for a conclusion")
     parser.add_argument("--seconds", type=float, help="of each counted run: default 2, with --quick 0.7")

@@ -11,6 +11,7 @@ import sys
 import time
 
 from peers import RIG_CORE, SIZES, Unmeasurable, program
+from tls_client import SUITE
 
 DRIFT_BOUND = 0.10
 ENOUGH = 5  # rounds, for a conclusion
@@ -45,7 +46,9 @@ def counters(peer):
                 status = (task / "status").read_text()
             except (FileNotFoundError, ProcessLookupError):
                 continue  # it has ended; if it was counted before, the sample says so
-            switches = (int(re.search(rf"^{kind}_ctxt_switches:\s+(\d+)", status, re.M)[1]) for kind in ("voluntary", "nonvoluntary"))
+            switches = (
+                int(re.search(rf"^{kind}_ctxt_switches:\s+(\d+)", status, re.M)[1]) for kind in ("voluntary", "nonvoluntary")
+            )
             found[task.name] = (cpu, *switches)
     return found
 
@@ -58,7 +61,17 @@ def h2load(peer, cookie, requests, protocol="h1", path="/", connections=32, rate
     streams = 1
     if protocol == "h2s":
         connections, streams = max(1, connections // 4), 4
-    argv = ["taskset", "-c", RIG_CORE, program("h2load"), f"-n{requests}", f"-c{connections}", f"-m{streams}", "-t1"]
+    argv = [
+        "taskset",
+        "-c",
+        RIG_CORE,
+        program("h2load"),
+        f"-n{requests}",
+        f"-c{connections}",
+        f"-m{streams}",
+        "-t1",
+        f"--tls13-ciphers={SUITE}",
+    ]
     argv += [] if protocol == "h2s" else ["--h1"]
     argv += [f"--rps={rate / connections:.3f}"] if rate else []
     argv += [f"--log-file={log}"] if log else []
@@ -77,6 +90,8 @@ def h2load(peer, cookie, requests, protocol="h1", path="/", connections=32, rate
     spoken = re.search(r"^Application protocol: (\S+)", said, re.M)
     if spoken and spoken[1] != ("h2" if protocol == "h2s" else "http/1.1"):
         raise Unmeasurable(f"it spoke {spoken[1]}")
+    if scheme == "https" and f"Cipher: {SUITE}" not in said:
+        raise Unmeasurable("it spoke another cipher suite")
     if int(good[1]) != requests:
         raise Unmeasurable(f"{requests} asked, answered 2xx, 3xx, 4xx, 5xx: {', '.join(good.groups())}")
     if int(data[1]) != requests * SIZES[path]:
@@ -119,8 +134,8 @@ def had(values):
 def rounds(bench, part, group, cases, control=None, unit="", aims=None):
     """Each case once a round, in alternating order. A case is a name and a function that gives a number or a dict of them.
 
-    A run that raises is thrown away and reported. A round that the control lost is made up for, twice at most: without it there is
-    no ratio for anybody. What was measured goes into the bench, by part, group and case.
+    A run that raises is thrown away and reported. A round that the control lost is made up for, twice at most: without it there
+    is no ratio for anybody. What was measured goes into the bench, by part, group and case.
     """
     samples, number = {name: [] for name, _ in cases}, 0
     while number < bench.rounds or (control in samples and number < bench.rounds + 2 and had(samples[control]) < bench.rounds):
@@ -133,8 +148,8 @@ def rounds(bench, part, group, cases, control=None, unit="", aims=None):
                 continue
             said = samples[name][number]
             said = said if isinstance(said, dict) else {"": said}
-            print(f"{part}: {group}: round {number + 1}: {name}: " + ", ".join(f"{key} {value:.6g}".strip() for key, value in said.items()),
-                  file=sys.stderr, flush=True)  # fmt: skip
+            words = ", ".join(f"{key} {value:.6g}".strip() for key, value in said.items())
+            print(f"{part}: {group}: round {number + 1}: {name}: {words}", file=sys.stderr, flush=True)
         number += 1
     return bench.add(part, group, samples, control, unit, aims or {})
 

@@ -1,7 +1,7 @@
-"""An open-loop generator: requests at moments that do not wait for answers. A request that waits for a free connection waits on the clock.
+"""An open-loop generator: requests at moments that do not wait for answers. One that waits for a connection waits on the clock.
 
-h2load's own rate keeps all connections in step and sends in bursts every 10 ms, which measures the bursts; so here the moments are
-those of a Poisson process, the same for everybody.
+h2load's own rate keeps all connections in step and sends in bursts every 10 ms, which measures the bursts; so here the moments
+are those of a Poisson process, the same for everybody.
 """
 
 import collections

@@ -1,8 +1,8 @@
 """What fluidgate is compared with, each with one worker on core 0, no access log, connections kept alive on both sides, and one
 certificate: nginx, nginx with auth_request, HAProxy, Caddy, Caddy with forward_auth, and oauth2-proxy.
 
-Those that know no sessions add a constant identity; the others take it from a live session of oauth2-proxy's. All but oauth2-proxy,
-which cannot, add the nine headers that fluidgate adds.
+Those that know no sessions add a constant identity; the others take it from a live session of oauth2-proxy's. All but
+oauth2-proxy, which cannot, add the nine headers that fluidgate adds.
 """
 
 import base64
@@ -17,21 +17,25 @@ KEPT = "keepalive 64; keepalive_requests 1000000000;"
 
 # What fluidgate tells an upstream beside the identity, in nginx's words.
 FORWARDED = {
-    "X-Forwarded-For": "$remote_addr", "X-Real-IP": "$remote_addr", "X-Forwarded-Proto": "$scheme", "X-Forwarded-Port": "$server_port",
-    "X-Forwarded-Host": "$http_host", "X-Request-Id": "$request_id", "Via": '"1.1 nginx"',
+    "X-Forwarded-For": "$remote_addr", "X-Real-IP": "$remote_addr", "X-Forwarded-Proto": "$scheme",
+    "X-Forwarded-Port": "$server_port", "X-Forwarded-Host": "$http_host", "X-Request-Id": "$request_id", "Via": '"1.1 nginx"',
 }  # fmt: skip
 
 
-def nginx(rig, upstream, name="nginx proxy_pass", session=None, block="", connections=1024, user=USER, group=GROUP, forwarded=True):
+def nginx(
+    rig, upstream, name="nginx proxy_pass", session=None, block="", connections=1024, user=USER, group=GROUP, forwarded=True
+):
     """nginx in front of the upstream; `session` says how it asks who this is, and is the inside of that location."""
     block += f"upstream app {{ server 127.0.0.1:{upstream}; {KEPT} }}"
     # Large bodies: never to the disk, neither up nor down, as with the others.
     server = (
         f"location / {{ {'auth_request /session;' if session else ''} proxy_pass http://app; proxy_http_version 1.1;"
-        f' proxy_set_header Connection ""; proxy_set_header Host $http_host; proxy_max_temp_file_size 0; proxy_request_buffering off;'
+        ' proxy_set_header Connection ""; proxy_set_header Host $http_host;'
+        " proxy_max_temp_file_size 0; proxy_request_buffering off;"
     )
     if user == "$user":
-        server += " auth_request_set $user $upstream_http_x_auth_request_user; auth_request_set $groups $upstream_http_x_auth_request_groups;"
+        server += " auth_request_set $user $upstream_http_x_auth_request_user;"
+        server += " auth_request_set $groups $upstream_http_x_auth_request_groups;"
     headers = {"Remote-User": user, "Remote-Groups": group, **(FORWARDED if forwarded else {})}
     server += "".join(f" proxy_set_header {field} {value};" for field, value in headers.items()) + " }"
     if session:

@@ -10,10 +10,11 @@ import pathlib
 import shutil
 import signal
 import socket
-import ssl
 import subprocess
 import time
 import urllib.parse
+
+import tls_client
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 FLUIDGATE = os.environ.get("FLUIDGATE", str(ROOT / "target/release/fluidgate"))
@@ -47,7 +48,15 @@ class Peer:
     """A running contestant: its name in the table, its ports, its processes, the cookie of its live session."""
 
     def __init__(self, name, port, process=None, log=None, path="", cookie=None, tls=None):
-        self.name, self.port, self.process, self.log, self.path, self.cookie, self.tls = name, port, process, log, path, cookie, tls
+        self.name, self.port, self.process, self.log, self.path, self.cookie, self.tls = (
+            name,
+            port,
+            process,
+            log,
+            path,
+            cookie,
+            tls,
+        )
         self.also = []  # other programs without which this one does not work; their cost counts
 
     def processes(self):
@@ -69,9 +78,7 @@ class Peer:
     def answers(self, path="/", cookie=None, tls=False):
         """Status and body length of one request."""
         if tls:
-            trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-            trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
-            connection = http.client.HTTPSConnection("127.0.0.1", self.tls, timeout=10, context=trusting)
+            connection = http.client.HTTPSConnection("127.0.0.1", self.tls, timeout=10, context=tls_client.context())
         else:
             connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
         with contextlib.closing(connection):
@@ -148,8 +155,9 @@ class Rig:
         chain, key, both = (self.folder / name for name in ("cert.pem", "key.pem", "both.pem"))
         if not both.exists():
             argv = [
-                program("openssl"), "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
-                "-keyout", key, "-out", chain, "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1",
+                program("openssl"), "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+                "-days", "2", "-keyout", key, "-out", chain, "-subj", "/CN=localhost",
+                "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1",
             ]  # fmt: skip
             subprocess.run([str(part) for part in argv], capture_output=True, check=True, timeout=30)
             key.chmod(0o600)
@@ -192,7 +200,8 @@ class Rig:
             f"location ~ /64k$ {{ default_type text/plain; root {files}; try_files /64k =404; sendfile on; tcp_nopush on;"
             " open_file_cache max=10 inactive=1h; }\n"
             f"location = /large {{ root {files}; sendfile on; tcp_nopush on; open_file_cache max=10 inactive=1h; }}\n"
-            f"location = /sink {{ proxy_pass http://127.0.0.1:{self.sink}; proxy_http_version 1.1; proxy_request_buffering off; }}\n"
+            f"location = /sink {{ proxy_pass http://127.0.0.1:{self.sink};"
+            " proxy_http_version 1.1; proxy_request_buffering off; }\n"
             "location = /accepted { stub_status; }",
             connections=8192,
         )  # fmt: skip

@@ -37,17 +37,21 @@ def machine():
     memory = int(re.search(r"^MemTotal:\s+(\d+)", pathlib.Path("/proc/meminfo").read_text(), re.M)[1]) / 2**20
     model = re.search(r"^model name\s+: (.+)$", pathlib.Path("/proc/cpuinfo").read_text(), re.M)
     cores = len(os.sched_getaffinity(0))
-    return f"{cores} cores ({model[1].strip() if model else platform.machine()}), {memory:.0f} GiB memory, Linux {platform.release().split('-')[0]}"
+    kind = model[1].strip() if model else platform.machine()
+    return f"{cores} cores ({kind}), {memory:.0f} GiB memory, Linux {platform.release().split('-')[0]}"
 
 
 def versions():
     """Who was there, and which of it."""
     found = {}
     for name, command, argument in (
-        ("nginx", "nginx", "-v"), ("HAProxy", "haproxy", "-v"), ("h2load", "h2load", "--version"), ("fluidgate", FLUIDGATE, "--version"),
+        ("nginx", "nginx", "-v"), ("HAProxy", "haproxy", "-v"), ("h2load", "h2load", "--version"),
+        ("fluidgate", FLUIDGATE, "--version"),
     ):  # fmt: skip
         try:
-            done = subprocess.run([command if "/" in command else program(command), argument], capture_output=True, text=True, timeout=20)
+            done = subprocess.run(
+                [command if "/" in command else program(command), argument], capture_output=True, text=True, timeout=20
+            )
             found[name] = re.search(r"\d+\.\d+[.\d]*", done.stdout + done.stderr)[0]
         except (Unmeasurable, OSError, TypeError):
             found[name] = "missing"
@@ -92,10 +96,12 @@ def table(bench, names, took, all_parts):
         if row["base"] and not row["conclusive"]:
             drifted[row["part"], case, row["base"]] = row["drift"]
         lines.append(f"| {row['part']} | {case} | {row['contestant']} | {measured} | {ratio} | {row['aim']} |")
-    lines += ["", f"{datetime.date.today().isoformat()}; {machine()}. " + ", ".join(f"{name} {version}" for name, version in versions().items())
-              + f". {bench.rounds} rounds of {bench.seconds:g} s in alternating order; {took / 60:.0f} minutes; parts: {', '.join(names)}."]  # fmt: skip
+    who = ", ".join(f"{name} {version}" for name, version in versions().items())
+    how = f"{bench.rounds} rounds of {bench.seconds:g} s in alternating order; {took / 60:.0f} minutes"
+    lines += ["", f"{datetime.date.today().isoformat()}; {machine()}. {who}. {how}; parts: {', '.join(names)}."]
     if drifted:
-        lines += ["", f"**No conclusion** from {len(drifted)} cases: their control drifted by more than {DRIFT_BOUND:.0%} or has fewer than {ENOUGH} rounds."]
+        why = f"their control drifted by more than {DRIFT_BOUND:.0%} or has fewer than {ENOUGH} rounds"
+        lines += ["", f"**No conclusion** from {len(drifted)} cases: {why}."]
     lines += [f"\n{part}: {text}" for part, text in dict.fromkeys(bench.notes)]
     if bench.thrown:
         lines += ["", f"{len(bench.thrown)} runs were thrown away:", "", *thrown(bench)]
@@ -120,7 +126,7 @@ def sound(bench):
 def save(path, bench, names, took):
     """Everything that was measured, for programs."""
     text = {
-        "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"), "machine": machine(), "versions": versions(),
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"), "machine": machine(), "versions": versions(),
         "rounds": bench.rounds, "seconds": bench.seconds, "quick": bench.quick, "took_seconds": round(took), "parts": names,
         "sound": sound(bench), "results": bench.results, "thrown_away": bench.thrown,
         "problems": [{"part": part, "why": why} for part, why in bench.problems],

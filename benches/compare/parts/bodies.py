@@ -3,9 +3,9 @@
 import pathlib
 import re
 import socket
-import ssl
 import sys
 
+import tls_client
 from bench import CADDY, HAPROXY, LOGGED_IN, NGINX
 from measure import counters, rounds
 from peers import LARGE, RIG_CORE, Unmeasurable
@@ -16,12 +16,7 @@ PIECE = memoryview(bytes(range(256)) * 4096)  # 1 MiB
 
 
 def connect(peer, tls):
-    raw = socket.create_connection(("127.0.0.1", peer.tls if tls else peer.port), timeout=60)
-    if not tls:
-        return raw
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    return context.wrap_socket(raw)
+    return tls_client.connect(peer.tls) if tls else socket.create_connection(("127.0.0.1", peer.port), timeout=60)
 
 
 def answer(stream):
@@ -58,7 +53,9 @@ def download(peer, cookie, tls, size):
 def upload(peer, cookie, tls, size):
     """As many bytes to the sink, which says how many it got."""
     with connect(peer, tls) as stream:
-        head = f"POST /sink HTTP/1.1\r\nHost: 127.0.0.1\r\nCookie: {cookie}\r\nContent-Length: {size}\r\nConnection: close\r\n\r\n"
+        head = (
+            f"POST /sink HTTP/1.1\r\nHost: 127.0.0.1\r\nCookie: {cookie}\r\nContent-Length: {size}\r\nConnection: close\r\n\r\n"
+        )
         stream.sendall(head.encode())
         for _ in range(size // len(PIECE)):
             stream.sendall(PIECE)

@@ -7,10 +7,10 @@ limit; memory is the resident memory of its processes more than before, so the k
 import contextlib
 import resource
 import socket
-import ssl
 import time
 
 import others
+import tls_client
 from bench import HAPROXY, LOGGED_IN, NGINX
 from measure import Loaded, rounds
 from peers import PROXY_CORE, Unmeasurable
@@ -41,17 +41,14 @@ def begin(bench, name, count):
 
 def rest(peer, cookie, count, tls):
     """That many connections, each after one request; gives them, open."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    context.set_alpn_protocols(["http/1.1"])
+    context = tls_client.context()
     request = f"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nCookie: {cookie}\r\n\r\n".encode()
     streams = []
     try:
         for number in range(count):
-            stream = socket.create_connection(("127.0.0.1", peer.tls if tls else peer.port), timeout=20)
-            stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if tls:
-                stream = context.wrap_socket(stream)
+            stream = (
+                tls_client.connect(peer.tls, context) if tls else socket.create_connection(("127.0.0.1", peer.port), timeout=20)
+            )
             streams.append(stream)
             stream.sendall(request)
             answer = stream.recv(65536)
@@ -81,7 +78,7 @@ def open_still(streams):
         try:
             if stream.recv(1) == b"":
                 return False
-        except (BlockingIOError, ssl.SSLWantReadError):
+        except (BlockingIOError, tls_client.ssl.SSLWantReadError):
             pass
     return True
 
@@ -115,7 +112,9 @@ def beside(bench, name, count):
             streams += rest(peer, peer.cookie or bench.cookie, idle, False)
             loaded = Loaded(peer, bench.cookie)
             cases.append((f"{name}, {idle:,} idle", lambda loaded=loaded: {"": loaded.run(bench.seconds).cpu / 1000}))
-        rounds(bench, PART, group, cases, cases[0][0], {"": "µs"}, aims={(cases[1][0], ""): "≤ 1.15" if name == LOGGED_IN else ""})
+        rounds(
+            bench, PART, group, cases, cases[0][0], {"": "µs"}, aims={(cases[1][0], ""): "≤ 1.15" if name == LOGGED_IN else ""}
+        )
         if not open_still(streams):
             raise Unmeasurable(f"{name} closed idle connections")
     finally:
@@ -139,4 +138,8 @@ def measure(bench):
             beside(bench, name, count)
         except Unmeasurable as error:
             bench.problem(PART, f"{name}: {error}")
-    bench.note(PART, "memory is resident memory of the processes, without the kernel's; nginx keeps a table for all connections from its start, which is not in it.")
+    bench.note(
+        PART,
+        "memory is resident memory of the processes, without the kernel's; nginx keeps a table for all connections from its"
+        " start, which is not in it.",
+    )

@@ -44,5 +44,8 @@ def measure(bench):
             bench.versus(made, LOGGED_IN, PUBLIC, "CPU per request", "≤ 1.05" if protocol == "h1" else "")
     floor = FLOOR / h2load(bench.upstream, bench.cookie, FLOOR)
     bench.note(PART, f"h2load straight to the upstream, HTTP/1.1, 1 KiB: {floor:,.0f} requests/s.")
-    bench.note(PART, "32 requests at a time: 32 connections, over HTTP/2 8 with 4 streams each; opening the connections is counted with it. "
-               "oauth2-proxy speaks no HTTP/2 with clients.")  # fmt: skip
+    bench.note(
+        PART,
+        "32 requests at a time: 32 connections, over HTTP/2 8 with 4 streams each; opening the connections is counted with it."
+        " oauth2-proxy speaks no HTTP/2 with clients.",
+    )

@@ -41,14 +41,22 @@ def starts(bench, large):
             raise Unmeasurable(f"{large.live()} sessions were found at start")
         return {"start to ready": took}
 
-    rounds(bench, PART, large.name, [("fluidgate", once)], None, {"start to ready": "s"}, aims={("fluidgate", "start to ready"): "≤ 5 s"})
+    rounds(
+        bench,
+        PART,
+        large.name,
+        [("fluidgate", once)],
+        None,
+        {"start to ready": "s"},
+        aims={("fluidgate", "start to ready"): "≤ 5 s"},
+    )
 
 
 def growth(bench, one, few, large):
     """CPU per request by the number of sessions, random ones of them asked for.
 
-    The generator shares the last cache with the gateway: so the large one is held against a small one while the generator reads through
-    as many cookies.
+    The generator shares the last cache with the gateway: so the large one is held against a small one while the generator reads
+    through as many cookies.
     """
     lookup, seconds = programs().lookup, max(1, round(bench.seconds))  # wrk takes whole seconds
     reading = f"{few.name}, generator reads {large.sessions:,}"
@@ -62,7 +70,15 @@ def growth(bench, one, few, large):
     made = rounds(bench, PART, "HTTP/1.1, 1 KiB", cases, few.name, {"CPU per request": "µs"})
     bench.versus(made, large.name, reading, "CPU per request", "≤ 1.03")
     apart = (large.resident() - few.resident() - programs().SLED_CACHE) / (large.sessions - few.sessions)
-    bench.single(PART, large.name, "fluidgate", "resident memory per session, without the store's cache of 16 MiB", apart, "bytes", "≤ 200 bytes")
+    bench.single(
+        PART,
+        large.name,
+        "fluidgate",
+        "resident memory per session, without the store's cache of 16 MiB",
+        apart,
+        "bytes",
+        "≤ 200 bytes",
+    )
 
 
 def storms(bench, few):
@@ -70,8 +86,9 @@ def storms(bench, few):
         rate, calm, busy, stormy = programs().storm(bench.rig, few, max(1, round(bench.seconds * 2)))
         return {LOGINS: rate, STORM: stormy, PLAIN: busy, "the one by the other": stormy / busy, "p99 calm": calm}
 
-    rounds(bench, PART, "login storm", [("fluidgate", once)], None, {LOGINS: "/s", STORM: "ms", PLAIN: "ms", "the one by the other": ""},
-           aims={("fluidgate", LOGINS): "≥ 2,000", ("fluidgate", "the one by the other"): "≤ 1.25"})  # fmt: skip
+    units = {LOGINS: "/s", STORM: "ms", PLAIN: "ms", "the one by the other": ""}
+    aims = {("fluidgate", LOGINS): "≥ 2,000", ("fluidgate", "the one by the other"): "≤ 1.25"}
+    rounds(bench, PART, "login storm", [("fluidgate", once)], None, units, aims)
 
 
 def measure(bench):

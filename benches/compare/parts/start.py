@@ -56,7 +56,11 @@ def started(bench):
         time.sleep(0.5)  # until what follows the start is done
         status = pathlib.Path(f"/proc/{child.pid}/status").read_text()
         own = int(re.search(r"^RssAnon:\s+(\d+)", status, re.M)[1]) * 1024 / 1e6
-        return {"exec to first answer": took, "resident memory, idle": Peer("", port, child).resident() / 1e6, "of this not of files": own}
+        return {
+            "exec to first answer": took,
+            "resident memory, idle": Peer("", port, child).resident() / 1e6,
+            "of this not of files": own,
+        }
     finally:
         end(child)
 
