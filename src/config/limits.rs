@@ -43,11 +43,13 @@ pub(super) fn read(section: &mut Section<'_>) -> ClientLimits {
         target: number("max_uri", 16 * 1024, 256..=1024 * 1024),
         fields: number("max_headers", 100, 10..=1000),
     };
-    let caps = Caps {
-        connections: number("max_connections", 10_000, 1..=10_000_000),
-        per_source: number("max_connections_per_source", 1000, 1..=10_000_000),
-    };
+    let connections = number("max_connections", 10_000, 1..=10_000_000);
+    let per_source = number("max_connections_per_source", 1000, 1..=10_000_000);
     let http2 = http2(section.section("http2"), max_head, head.fields);
+    // What one connection is told that it may have, one browser may have.
+    let streams_per_source =
+        per_source.max(usize::try_from(http2.max_concurrent_streams).unwrap_or(usize::MAX));
+    let caps = Caps { connections, per_source, streams_per_source };
     ClientLimits { time, caps, http2, max_head, head }
 }
 

@@ -12,9 +12,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub struct Caps {
     /// Connections in all. Default 10 000.
     pub connections: usize,
-    /// Connections of one address (IPv6: of its /64), unless it is a proxy that we trust; and as many streams of HTTP/2, of all its
-    /// connections together. Default 1000.
+    /// Connections of one address (IPv6: of its /64), unless it is a proxy that we trust. Default 1000.
     pub per_source: usize,
+    /// Streams of HTTP/2 of all connections of one address together, beside the first of each connection. Default 1000.
+    pub streams_per_source: usize,
 }
 
 /// The connections that there are, of all workers. Looked at when one begins and when it ends, never by a request.
@@ -80,8 +81,9 @@ impl Count {
 }
 
 impl Place {
-    /// Counts it for `source`. False when that has all the connections that it may have.
+    /// Counts it for `source`, and for no other any more. False when that has all the connections that it may have.
     pub(super) fn is_of(&mut self, source: IpAddr) -> bool {
+        self.leave_source();
         let source = network(source);
         let mut open = self.count.lock();
         let of_source = open.by_source.entry(source).or_default();
@@ -94,6 +96,16 @@ impl Place {
         true
     }
 
+    fn leave_source(&mut self) {
+        let Some(source) = self.source.take() else { return };
+        if let Entry::Occupied(mut of_source) = self.count.lock().by_source.entry(source) {
+            match &mut of_source.get_mut().connections {
+                1 => drop(of_source.remove()),
+                more => *more -= 1,
+            }
+        }
+    }
+
     /// The streams of its source; without bound where no cap applies to that.
     pub(super) fn streams(&self) -> SourceStreams {
         SourceStreams(self.streams.as_ref().map(|streams| (Arc::clone(&self.count), Arc::clone(streams))))
@@ -101,11 +113,12 @@ impl Place {
 }
 
 impl SourceStreams {
-    /// Counts one more. False when the source has all that it may have.
+    /// Counts one more. False when the source has all that it may have; the `first` of a connection is always taken, so that nobody
+    /// is shut out by a neighbour behind the same address.
     #[must_use]
-    pub(super) fn begin(&self) -> bool {
+    pub(super) fn begin(&self, first: bool) -> bool {
         let Some((count, streams)) = &self.0 else { return true };
-        let has_place = streams.fetch_add(1, Ordering::Relaxed) < count.caps.per_source;
+        let has_place = streams.fetch_add(1, Ordering::Relaxed) < count.caps.streams_per_source || first;
         if !has_place {
             self.end();
             count.refused_streams.fetch_add(1, Ordering::Relaxed);
@@ -123,14 +136,9 @@ impl SourceStreams {
 
 impl Drop for Place {
     fn drop(&mut self) {
+        self.leave_source();
         let mut open = self.count.lock();
         open.all = open.all.saturating_sub(1);
-        if let Some(Entry::Occupied(mut of_source)) = self.source.map(|source| open.by_source.entry(source)) {
-            match &mut of_source.get_mut().connections {
-                1 => drop(of_source.remove()),
-                more => *more -= 1,
-            }
-        }
     }
 }
 
@@ -152,7 +160,7 @@ mod tests {
 
     #[test]
     fn one_source_and_all_together_have_their_caps_and_get_their_places_back() {
-        let count = Count::new(Caps { connections: 4, per_source: 2 });
+        let count = Count::new(Caps { connections: 4, per_source: 2, streams_per_source: 2 });
         let first = count.take(ip("192.0.2.1")).unwrap();
         let _second = count.take(ip("::ffff:192.0.2.1")).unwrap();
         assert!(count.take(ip("192.0.2.1")).is_none());
@@ -166,20 +174,32 @@ mod tests {
 
     #[test]
     fn the_streams_of_all_connections_of_a_source_have_their_cap_and_get_their_places_back() {
-        let count = Count::new(Caps { connections: 10, per_source: 2 });
+        let count = Count::new(Caps { connections: 10, per_source: 5, streams_per_source: 2 });
         let places = ["192.0.2.1", "192.0.2.1", "192.0.2.2"].map(|source| count.take(ip(source)).unwrap());
         let [one, same, other] = places.each_ref().map(Place::streams);
-        assert!(one.begin() && same.begin() && !one.begin() && !same.begin() && other.begin());
+        let more = |streams: &SourceStreams| streams.begin(false);
+        assert!(more(&one) && more(&same) && !more(&one) && !more(&same) && more(&other));
         one.end();
-        assert!(same.begin() && !one.begin());
+        assert!(more(&same) && !more(&one));
         assert_eq!((count.take_refused_streams(), count.take_refused_streams()), (3, 0));
+        assert!(one.begin(true) && !more(&same), "the first of a connection is taken, and counts");
         let exempt = count.take(None).unwrap().streams();
-        assert!((0..10).all(|_| exempt.begin()));
+        assert!((0..10).all(|_| more(&exempt)));
+    }
+
+    #[test]
+    fn a_connection_that_turns_out_to_be_of_another_source_is_no_longer_one_of_the_first() {
+        let count = Count::new(Caps { connections: 4, per_source: 1, streams_per_source: 1 });
+        let mut place = count.take(ip("192.0.2.1")).unwrap();
+        assert!(place.is_of(ip("192.0.2.2").unwrap()));
+        assert!(count.take(ip("192.0.2.1")).is_some() && count.take(ip("192.0.2.2")).is_none());
+        drop(place);
+        assert_eq!(count.lock().by_source.len(), 0);
     }
 
     #[test]
     fn all_addresses_of_an_ipv6_network_are_one_source() {
-        let count = Count::new(Caps { connections: 4, per_source: 1 });
+        let count = Count::new(Caps { connections: 4, per_source: 1, streams_per_source: 1 });
         let place = count.take(ip("2001:db8::1"));
         assert!(place.is_some() && count.take(ip("2001:db8::ffff:1")).is_none());
         assert!(count.take(ip("2001:db8:0:1::1")).is_some());

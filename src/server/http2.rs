@@ -11,6 +11,7 @@ use bytes::Bytes;
 use h2::Reason;
 use http::{HeaderValue, Method, Request, Response};
 use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::rt::Executor;
 use hyper::server::conn::http2;
@@ -26,7 +27,7 @@ use crate::server::http2_head;
 use crate::server::outbox::{Piece, Share};
 use crate::server::read_turn::ReadTurn;
 use crate::server::stall::{Activity, Order};
-use crate::server::streams::{CONNECTION_WINDOW, STREAM_WINDOW, Stream, StreamEntry, Streams};
+use crate::server::streams::{CONNECTION_WINDOW, Hold, STREAM_WINDOW, Stream, Streams};
 use crate::server::tunnel::{self, Scratch, TunnelEnd};
 use crate::server::watched_io::WatchedIo;
 use crate::server::{Peer, Service};
@@ -55,6 +56,9 @@ pub struct Http2Limits {
 
 /// What a stream may hold of a response that its client does not take.
 const SEND_BUFFER: usize = 64 * 1024;
+
+/// How long the body of a request that is refused may take to come.
+const BODY_OF_REFUSED: Duration = Duration::from_secs(10);
 
 /// Serves one connection to its end.
 pub(super) async fn serve<T: ClientStream, S: Service>(
@@ -167,34 +171,6 @@ struct Served<S: Service> {
     max_headers: usize,
 }
 
-/// A request's hold on its connection: busy until the last of them is gone.
-struct Hold {
-    activity: Rc<Activity>,
-    streams: Rc<Streams>,
-    entry: Option<StreamEntry>,
-}
-
-impl Hold {
-    /// `None` when the client has as many streams as it may have.
-    fn new(activity: &Rc<Activity>, streams: &Rc<Streams>, stream: &Rc<Stream>) -> Option<Self> {
-        let is_first = streams.is_empty();
-        let entry = Some(streams.enter(stream)?);
-        if is_first {
-            activity.busy();
-        }
-        Some(Self { activity: Rc::clone(activity), streams: Rc::clone(streams), entry })
-    }
-}
-
-impl Drop for Hold {
-    fn drop(&mut self) {
-        self.entry = None;
-        if self.streams.is_empty() {
-            self.activity.answered();
-        }
-    }
-}
-
 fn answer<S: Service>(
     served: Rc<Served<S>>,
     mut request: Request<Incoming>,
@@ -208,6 +184,14 @@ fn answer<S: Service>(
     answer_with(served, stream, hold, request, upgrade)
 }
 
+/// Readies a request to be refused of which nothing was looked at: its client may send it again (RFC 9113 section 8.7). What comes of a
+/// stream that was reset a while ago is an error to the HTTP/2 library, and so many of these end the connection: as a rule the
+/// body has come by then.
+async fn refuse(mut body: InboundBody) {
+    let rest = async { while let Some(Ok(_)) = body.frame().await {} };
+    let _ = tokio::time::timeout(BODY_OF_REFUSED, rest).await;
+}
+
 async fn answer_with<S: Service>(
     served: Rc<Served<S>>,
     stream: Rc<Stream>,
@@ -215,8 +199,10 @@ async fn answer_with<S: Service>(
     request: Request<InboundBody>,
     upgrade: Option<OnUpgrade>,
 ) -> Result<Response<AnswerBody<S::Body>>, h2::Error> {
-    // Nothing of the request was looked at: its client may send it again (RFC 9113 section 8.7).
-    let Some(hold) = hold else { return Err(Reason::REFUSED_STREAM.into()) };
+    let Some(hold) = hold else {
+        refuse(request.into_body()).await;
+        return Err(Reason::REFUSED_STREAM.into());
+    };
     let mut response = contained(|| served.service.call(&served.connection, request, None))
         .await
         .unwrap_or_else(|Panicked| served.service.panicked());
@@ -237,7 +223,7 @@ async fn answer_with<S: Service>(
         stream.answers();
     }
     let share = Rc::clone(&stream.outbound);
-    Ok(response.map(|body| AnswerBody { body, share, _hold: hold }))
+    Ok(response.map(|body| AnswerBody { body, share, hold }))
 }
 
 /// Lets a tunnel's bytes through once its 200 is out. Run it as a task of its stream, which is cut when the tunnel breaks.
@@ -326,16 +312,17 @@ impl AsyncWrite for StreamEnd {
     }
 }
 
-/// A response body that hands out as much as the client takes; when hyper lets go of it, the request is answered.
+/// A response body that hands out as much as the client takes. When hyper lets go of it, and the client has all that it handed out,
+/// the request is answered.
 struct AnswerBody<B> {
     body: B,
     share: Rc<Share>,
-    _hold: Option<Hold>,
+    hold: Option<Hold>,
 }
 
 impl<B> Drop for AnswerBody<B> {
     fn drop(&mut self) {
-        self.share.leave();
+        self.share.leave(self.hold.take());
     }
 }
 

@@ -18,6 +18,7 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::{Buf, Bytes};
 
+use crate::server::streams::Hold;
 use crate::web::body::Progress;
 
 const PLENTY: usize = 256 * 1024;
@@ -53,6 +54,8 @@ pub(super) struct Share {
     body: RefCell<Option<Waker>>,
     /// Its place among those that wait for others, until it may hand out something.
     ticket: Cell<Option<u64>>,
+    /// All is handed out: the request's hold on its connection, which goes when nothing is held of it any more.
+    hold: RefCell<Option<Hold>>,
 }
 
 impl Outbox {
@@ -82,6 +85,7 @@ impl Share {
             progress: Progress::default(),
             body: RefCell::default(),
             ticket: Cell::default(),
+            hold: RefCell::default(),
         })
     }
 
@@ -104,10 +108,18 @@ impl Share {
         Poll::Pending
     }
 
-    /// The stream's body is gone: it waits for nothing any more.
-    pub(super) fn leave(&self) {
+    /// The stream's body is gone: it waits for nothing any more. `hold` stays until nothing is held of what it handed out.
+    pub(super) fn leave(&self, hold: Option<Hold>) {
+        if self.held.get() > 0 {
+            self.hold.replace(hold);
+        }
         let _own = self.body.take();
         let _in_crowd = self.ticket.take().and_then(|ticket| self.outbox.crowd.borrow_mut().remove(&ticket));
+    }
+
+    /// Whether the client has yet to take the rest of an answer whose end the library knows.
+    pub(super) fn is_all_handed_out(&self) -> bool {
+        self.hold.borrow().is_some()
     }
 
     /// Whether the end may be said along with the last piece. Where much is held the end waits for that piece to be taken: until
@@ -144,6 +156,9 @@ impl Share {
             for body in self.outbox.crowd.take().into_values() {
                 body.wake();
             }
+        }
+        if self.held.get() == 0 {
+            let _its_request_is_answered = self.hold.take();
         }
     }
 }
@@ -257,14 +272,14 @@ mod tests {
             let reset = Share::of(&outbox);
             assert!(open.iter().all(|share| share.poll_room(&stays).is_pending()));
             assert!(reset.poll_room(&leaves).is_pending());
-            reset.leave();
+            reset.leave(None);
             assert_eq!(outbox.crowd.borrow().len(), open.len());
         }
         // One that waits for its own piece.
         let own = Share::of(&outbox);
         let _held = piece(&own, 1);
         assert!(own.poll_room(&leaves).is_pending());
-        own.leave();
+        own.leave(None);
         assert_eq!(Arc::strong_count(&gone), 2, "kept by the test's own variable and waker");
         drop(held);
         assert_eq!((woken.times(), gone.times()), (2, 0));

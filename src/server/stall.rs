@@ -226,29 +226,19 @@ impl Activity {
                 cut_if(limit.is_some_and(|limit| silence > limit))
             }
             Phase::Fresh => cut_if(!self.write_waits.get() && since(&self.phase_since) > limits.first_byte),
-            Phase::Idle if let Some(streams) = &*streams => {
-                match (streams.untaken(now), self.finish_since.get()) {
-                    // Answers are still on their way to it: how long that may take is bounded above.
-                    _ if self.write_waits.get() => Order::Serve,
-                    // The same where it is a window that leaves no room for them. A connection rests only once it has them.
-                    (Some(untaken), _) => {
-                        self.enter(Phase::Idle);
-                        cut_if(untaken > limits.body)
-                    }
-                    (None, Some(told)) => cut_if(now.since(told).min(since(&self.phase_since)) > LAST_CALL),
-                    (None, None) if since(&self.phase_since) > limits.idle => Order::Finish,
-                    (None, None) => Order::Serve,
-                }
-            }
+            Phase::Idle if streams.is_some() => match self.finish_since.get() {
+                // Something is still on its way to it: how long that may take is bounded above.
+                _ if self.write_waits.get() => Order::Serve,
+                Some(told) => cut_if(now.since(told).min(since(&self.phase_since)) > LAST_CALL),
+                None if since(&self.phase_since) > limits.idle => Order::Finish,
+                None => Order::Serve,
+            },
             // Answered early, with the request body still coming.
             Phase::Idle | Phase::Head if self.watch.in_body() => cut_if(since(&self.last_read) > limits.body),
             Phase::Idle => cut_if(!self.write_waits.get() && since(&self.phase_since) > limits.idle),
             Phase::Head => cut_if(!self.write_waits.get() && since(&self.phase_since) > limits.head),
             Phase::Busy => match &*streams {
-                Some(streams) => {
-                    streams.judge(now, limits);
-                    Order::Serve
-                }
+                Some(streams) => cut_if(streams.judge(now, limits)),
                 None => {
                     let (in_body, silence) = (self.watch.in_body(), since(&self.last_read));
                     // hyper reads on while a request is answered, to see the client leave, but not once it holds bytes of

@@ -18,7 +18,7 @@ use std::time::Duration;
 use crate::base::clock::Timestamp;
 use crate::server::caps::SourceStreams;
 use crate::server::outbox::{Outbox, STEP, Share};
-use crate::server::stall::{HALF_CLOSED, Limits};
+use crate::server::stall::{Activity, HALF_CLOSED, Limits};
 use crate::web::body::Progress;
 
 /// What clients may send before we have taken it, per stream and per connection.
@@ -67,9 +67,9 @@ impl Streams {
         Self { of_source, ..Self::default() }
     }
 
-    /// Puts `stream` on the list for as long as the answer is held; `None` when its client has as many as it may have.
-    pub(super) fn enter(self: &Rc<Self>, stream: &Rc<Stream>) -> Option<StreamEntry> {
-        if !self.of_source.begin() {
+    /// Puts `stream` on the list until the client has its answer; `None` when its client has as many as it may have.
+    fn enter(self: &Rc<Self>, stream: &Rc<Stream>) -> Option<StreamEntry> {
+        if !self.of_source.begin(self.is_empty()) {
             return None;
         }
         let key = self.next_key.get();
@@ -83,31 +83,33 @@ impl Streams {
         self.open.borrow().is_empty()
     }
 
-    /// How long the client has taken nothing of what there is for it, as far as the sweeps have seen; `None` when there is nothing.
-    pub(super) fn untaken(&self, now: Timestamp) -> Option<Duration> {
-        let held = self.outbox.held() > 0;
-        let untaken = self.taken.unchanged(self.outbox.taken() / STEP as u64, held, now);
-        held.then_some(untaken)
+    /// How long the client has taken nothing of what there is for it, as far as the sweeps have seen.
+    fn untaken(&self, now: Timestamp) -> Duration {
+        self.taken.unchanged(self.outbox.taken() / STEP as u64, self.outbox.held() > 0, now)
     }
 
-    /// Ends the streams that stand still for too long, because of their client.
-    pub(super) fn judge(&self, now: Timestamp, limits: &Limits) {
+    /// Ends the streams that stand still for too long, because of their client. One whose end is said already can be ended with its
+    /// connection only: what this yields is true then.
+    pub(super) fn judge(&self, now: Timestamp, limits: &Limits) -> bool {
         let open = self.open.borrow();
         let came = open.values().fold(self.came_before.get(), |sum, s| sum.wrapping_add(s.inbound.steps()));
         // Full, there may be no window left for more of any body.
         let full = open.values().filter(|stream| stream.inbound.is_unread()).count() >= FULL;
         let connection = Connection {
             now,
-            took_nothing: self.untaken(now).unwrap_or_default(),
+            took_nothing: self.untaken(now),
             taken: self.outbox.taken(),
             streams: u32::try_from(open.len()).unwrap_or(u32::MAX),
             sent_nothing: self.came.unchanged(came, !full, now),
         };
+        let mut beyond_reach = false;
         for stream in open.values() {
             if stream.is_to_blame(&connection, limits) {
                 stream.cut();
+                beyond_reach |= stream.outbound.is_all_handed_out();
             }
         }
+        beyond_reach
     }
 
     /// Ends all.
@@ -125,6 +127,35 @@ struct Connection {
     taken: u64,
     streams: u32,
     sent_nothing: Duration,
+}
+
+/// A request's hold on its connection: busy until the last of them is gone.
+#[derive(Debug)]
+pub(super) struct Hold {
+    activity: Rc<Activity>,
+    streams: Rc<Streams>,
+    entry: Option<StreamEntry>,
+}
+
+impl Hold {
+    /// `None` when the client has as many streams as it may have.
+    pub(super) fn new(activity: &Rc<Activity>, streams: &Rc<Streams>, stream: &Rc<Stream>) -> Option<Self> {
+        let is_first = streams.is_empty();
+        let entry = Some(streams.enter(stream)?);
+        if is_first {
+            activity.busy();
+        }
+        Some(Self { activity: Rc::clone(activity), streams: Rc::clone(streams), entry })
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.entry = None;
+        if self.streams.is_empty() {
+            self.activity.answered();
+        }
+    }
 }
 
 /// A stream's place in the list; it goes when this is dropped.

@@ -58,6 +58,8 @@ struct Tiny {
 
 enum TinyBody {
     Text(Option<Bytes>),
+    /// It says that it has ended as soon as it has, as an upstream's of known length does.
+    Known(Option<Bytes>),
     /// For ever, in large pieces.
     Endless(Arc<AtomicUsize>),
     /// So many pieces.
@@ -80,7 +82,7 @@ impl Body for TinyBody {
     ) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
         Poll::Ready(match &mut *self {
             Self::Tunnel(_) => None,
-            Self::Text(text) => text.take().map(|t| Ok(Frame::data(t))),
+            Self::Text(text) | Self::Known(text) => text.take().map(|t| Ok(Frame::data(t))),
             Self::Endless(asked) => {
                 asked.fetch_add(PIECE.len(), Ordering::Relaxed);
                 Some(Ok(Frame::data(Bytes::from_static(&PIECE))))
@@ -97,6 +99,10 @@ impl Body for TinyBody {
                 Some(Ok(Frame::data(Bytes::from_static(b"half"))))
             }
         })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self, Self::Known(None))
     }
 }
 
@@ -160,6 +166,7 @@ impl Service for Tiny {
                     response.header("connection", "upgrade").body(TinyBody::Tunnel(Some(tunnel))).unwrap()
                 }
                 "/101" => Response::builder().status(101).body(TinyBody::Text(None)).unwrap(),
+                "/known" => Response::new(TinyBody::Known(Some(Bytes::from_static(b"known")))),
                 "/large" => text(vec![b'x'; 60_000]),
                 "/endless" => Response::new(TinyBody::Endless(signals.asked)),
                 "/long" => Response::new(TinyBody::Pieces(4)),
@@ -215,7 +222,7 @@ fn settings(workers: usize) -> Settings {
             idle: Duration::from_secs(60),
             tunnel: None,
         },
-        caps: Caps { connections: 1000, per_source: 1000 },
+        caps: Caps { connections: 1000, per_source: 1000, streams_per_source: 1000 },
         max_head: 64 * 1024,
         max_headers: 100,
         http2: Http2Limits {

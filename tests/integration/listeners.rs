@@ -222,25 +222,29 @@ fn one_source_has_no_more_connections_than_its_cap_and_gets_them_back() {
 fn one_source_has_no_more_requests_over_http_2_at_a_time_than_its_cap_over_all_its_connections() {
     let upstream = TestUpstream::start();
     let gateway = public(&upstream, "")
-        .server("max_connections_per_source = 2\n")
+        .server("max_connections_per_source = 3\nhttp2 = { max_concurrent_streams = 3 }\n")
         .listen(r#"[{ address = "127.0.0.1:0", h2c = true }]"#)
         .start();
     let address = gateway.address();
     let (mut one, mut other) =
         (Http2Client::with_prior_knowledge(address), Http2Client::with_prior_knowledge(address));
     let ask = |method| h2::request(method, "http://wiki.test/", &[]);
-    let unfinished = [one.open(ask(Method::POST), false), one.open(ask(Method::POST), false)];
-    for client in [&mut one, &mut other] {
-        let refused = client.open(ask(Method::GET), true).head().unwrap_err();
+    let unfinished = [(); 2].map(|()| one.open(ask(Method::POST), false));
+    assert_eq!(one.get("http://wiki.test/", &[]).status, 200, "behind it they have begun");
+    // Nobody is shut out by a neighbour: the first of a connection is taken.
+    let first = other.open(ask(Method::POST), false);
+    let mut late = other.open(ask(Method::POST), false);
+    late.send("a body that nobody wants", true);
+    for refused in [other.open(ask(Method::GET), true), late] {
         // Whoever is refused so may send the request again.
-        assert_eq!(refused.reason(), Some(Reason::REFUSED_STREAM));
+        assert_eq!(refused.head().unwrap_err().reason(), Some(Reason::REFUSED_STREAM));
     }
-    for mut request in unfinished {
+    for mut request in unfinished.into_iter().chain([first]) {
         request.send("whole", true);
         assert_eq!(request.answer().status, 200);
     }
     assert_eq!(other.get("http://wiki.test/", &[]).status, 200, "there is room again");
-    assert_eq!(upstream.so_far().len(), 3, "what is refused reaches no upstream");
+    assert_eq!(upstream.so_far().len(), 5, "what is refused reaches no upstream");
 }
 
 #[test]

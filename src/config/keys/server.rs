@@ -100,7 +100,7 @@ certificates = [{ certificate = "cert.pem", key = "cert.key" }]
             "server.max_connections_per_source",
             Kind::Integer(1, 10_000_000),
             Value("1000"),
-            "client connections of one address (IPv6: of its /64), and requests of it over HTTP/2 at a time; `trusted_proxies` apart",
+            "client connections of one address (IPv6: of its /64), and requests of it over HTTP/2 at a time beside the first of each connection (or `server.http2.max_concurrent_streams`, if that is more); `trusted_proxies` apart",
         ),
         key(
             "server.max_head",

@@ -1,5 +1,7 @@
 //! Clients of HTTP/2 that take their answers slowly: what was answered is not yet taken, and no connection rests before it is.
 
+use std::io::ErrorKind;
+
 use super::*;
 
 const ANSWERS: usize = 100;
@@ -276,6 +278,24 @@ fn a_client_that_takes_a_byte_now_and_then_keeps_none_of_its_streams_for_that() 
     for _ in 0..STREAMS {
         read_until(&mut client, |kind, _| kind == 3);
     }
+}
+
+#[test]
+fn an_answer_whose_end_is_on_its_way_is_not_kept_by_a_neighbour_that_goes_on() {
+    let server = server();
+    let mut client = asking(&server, "/hold", 1, 1, 0);
+    server.wait_until_held();
+    // Of these the client takes a byte each, and their service has nothing more to do.
+    for number in 1..=98 {
+        client.write_all(&request(number, "/known")).unwrap();
+        read_until(&mut client, |kind, stream| kind == 0 && stream == id(number));
+    }
+    for _ in 0..8 {
+        sweep_after(&server, Duration::from_secs(11));
+    }
+    // Its end may be a reset.
+    let ended = client.read_to_end(&mut Vec::new()).map_err(|error| error.kind());
+    assert!(!matches!(ended, Err(ErrorKind::WouldBlock | ErrorKind::TimedOut)), "it goes on");
 }
 
 #[test]
