@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use crate::base::clock::Timestamp;
 use crate::observe::access_log::Line;
+use crate::observe::access_log::moment::Seconds;
 use crate::observe::audit::{Event, ShortDigest};
 
 /// Whatever the fields say, one NUL apart: one line comes of it, without any sign that a terminal obeys or that ends a line, and
@@ -42,8 +43,8 @@ pub fn logs(data: &[u8]) {
         user_agent: Some(agent),
     };
     let (mut json, mut combined, mut audit) = (Vec::new(), Vec::new(), Vec::new());
-    line.write_json(&mut json);
-    line.write_text(&mut combined);
+    line.write_json(&mut json, &mut Seconds::default());
+    line.write_text(&mut combined, &mut Seconds::default());
     Event::new(line.at, "session_created").of(ShortDigest([7; 6])).user(user).write_json(&mut audit);
     for written in [&json, &combined, &audit] {
         let written = std::str::from_utf8(written).expect("a line is text");

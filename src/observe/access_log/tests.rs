@@ -22,7 +22,7 @@ const LINE: Line<'static> = Line {
 
 fn json(line: &Line<'_>) -> String {
     let mut out = Vec::new();
-    line.write_json(&mut out);
+    line.write_json(&mut out, &mut Seconds::default());
     String::from_utf8(out).unwrap()
 }
 
@@ -38,7 +38,7 @@ fn a_json_line_is_one_object_with_named_fields() {
 #[test]
 fn a_text_line_has_the_combined_form() {
     let mut out = Vec::new();
-    LINE.write_text(&mut out);
+    LINE.write_text(&mut out, &mut Seconds::default());
     let expected =
         "127.0.0.1 - ada [14/Nov/2023:22:13:20 +0000] \"GET /a HTTP/1.1\" 200 5 \"-\" \"curl/8\"\n";
     assert_eq!(String::from_utf8(out).unwrap(), expected);
@@ -52,7 +52,7 @@ fn no_input_can_forge_a_line() {
     let value: serde_json::Value = serde_json::from_str(&json(&line)).unwrap();
     assert_eq!(value["user_agent"], agent);
     let mut out = Vec::new();
-    line.write_text(&mut out);
+    line.write_text(&mut out, &mut Seconds::default());
     assert_eq!(out.iter().filter(|b| **b < 0x20).count(), 1);
 }
 
