@@ -102,7 +102,7 @@ class Churn:
                 marker = f"{user}.after{number}"
                 with Wire.to(self.gateway.port) as wire:
                     head, body = wire.ask(
-                        f"GET /{where}/plain/{marker} HTTP/1.1\r\nHost: {HOST}\r\nX-Marker: {marker}\r\n"
+                        f"GET /{where}/steady/{marker} HTTP/1.1\r\nHost: {HOST}\r\nX-Marker: {marker}\r\n"
                         f"Cookie: marker={marker}; {self.cookies[user]}\r\n\r\n".encode()
                     )
                 word = told(marker, where)

@@ -1,7 +1,7 @@
 """An upstream that takes nothing on trust. Each request carries the marker `USER.NUMBER` in its path, a cookie, a field and its whole
 body, and the gateway says who asks: where one of them is of another user or request, that is written down. The answer is the marker,
-over and over, by length or in chunks; sometimes it ends in the middle. Arguments: the port, the file for what is wrong, the file that
-grows by a byte per request."""
+over and over, by length or in chunks; sometimes it ends in the middle, but for paths of the kind `steady`. Arguments: the port, the
+file for what is wrong, the file that grows by a byte per request."""
 
 import base64
 import hashlib
@@ -88,7 +88,7 @@ def answer(wire, kind, marker, word, more):
     own = f"X-Marker: {marker}\r\nSet-Cookie: last={marker}\r\n".encode()
     wire.send(b"HTTP/1.1 200 OK\r\n" + own + more + framing + b"\r\n\r\n")
     for _ in range(PIECES):
-        if CHANCE.random() < 0.005:
+        if kind != "steady" and CHANCE.random() < 0.005:
             return wire.abort()
         wire.send(b"%x\r\n%s\r\n" % (len(piece), piece) if chunked else piece)
         if kind == "sse":
