@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -141,6 +141,7 @@ impl ListenSocket {
                 stream.set_nonblocking(true)?;
                 // Once per connection, never per request.
                 stream.set_nodelay(true)?;
+                bound_unsent(&stream);
                 Ok(Accepted::Tcp(stream, Peer::at(Some(canonical(address)))))
             }
             Self::Unix(unix) => {
@@ -165,6 +166,20 @@ impl AsFd for ListenSocket {
             Self::Unix(unix) => unix.as_fd(),
         }
     }
+}
+
+/// What the system takes of us and has not sent, of one connection, in bytes.
+#[cfg(target_os = "linux")]
+const UNSENT: u32 = 128 * 1024;
+
+/// Left alone the system takes megabytes for a client that takes nothing, and all of that is asked of the upstream, encrypted and copied
+/// first. What is sent and not acknowledged comes on top, so that a long way to the client makes nothing slower.
+fn bound_unsent(stream: &TcpStream) {
+    // A system that knows no such bound does without.
+    #[cfg(target_os = "linux")]
+    let _ = socket2::SockRef::from(stream).set_tcp_notsent_lowat(UNSENT);
+    #[cfg(not(target_os = "linux"))]
+    let _ = stream;
 }
 
 /// Whether a listener on `[::]` takes IPv4 as well: unless the same port has an IPv4 listener of its own. Said to the system either
