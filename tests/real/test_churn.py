@@ -33,7 +33,7 @@ class ChurnTest(unittest.TestCase):
         # Straight to an upstream, with the identity and the body of others.
         with Wire.to(churn.ports[0]) as wire:
             wire.ask(
-                b"POST /h1/plain/alice.1 HTTP/1.1\r\nHost: a\r\nRemote-User: bob\r\nX-Marker: alice.1\r\nCookie: marker=alice.1\r\n"
+                b"POST /h1/steady/alice.1 HTTP/1.1\r\nHost: a\r\nRemote-User: bob\r\nX-Marker: alice.1\r\nCookie: marker=alice.1\r\n"
                 b"Content-Length: 15\r\n\r\nalice.1 alice.2"
             )
         said = churn.wrong.read_text()
