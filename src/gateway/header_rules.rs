@@ -4,6 +4,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::gateway::identity_headers::reads_alike;
+use crate::web::fields::remove_all;
 
 /// The rules of one direction.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,12 +24,8 @@ impl HeaderRules {
         if self.remove.is_empty() && self.set.is_empty() {
             return self.apply(headers);
         }
-        let look_alike =
-            |name: &&HeaderName| self.decided().any(|own| own != *name && reads_alike(own, name));
-        let doomed: Vec<HeaderName> = headers.keys().filter(look_alike).cloned().collect();
-        for name in doomed {
-            headers.remove(name);
-        }
+        let look_alike = |name: &HeaderName| self.decided().any(|own| own != name && reads_alike(own, name));
+        remove_all(headers, look_alike);
         self.apply(headers);
     }
 

@@ -7,6 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use crate::base::identity::{Identity, IdentityValues};
 use crate::gateway::HeaderPreset;
 use crate::policy::Permit;
+use crate::web::fields::remove_all;
 
 /// Names that carry an identity in the presets, plus those of the same families that upstreams trust.
 const PRESET_NAMES: &[&str] = &[
@@ -171,11 +172,7 @@ impl HeaderFirewall {
 
     /// Removes every identity header and look-alike, and, if so asked, every other odd name.
     pub fn strip(&self, headers: &mut HeaderMap, odd: OddNames) {
-        let doomed: Vec<HeaderName> =
-            headers.keys().filter(|name| self.is_refused(name.as_str().as_bytes(), odd)).cloned().collect();
-        for name in doomed {
-            headers.remove(name);
-        }
+        remove_all(headers, |name| self.refuses(name, odd));
     }
 
     /// Whether an upstream might take `name` for an identity header, or for a field that the gateway sets.

@@ -9,6 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::gateway::request_id::RequestId;
 use crate::session::SessionManager;
+use crate::web::fields::remove_all;
 
 /// Guards the headers of an upstream's response. `personal`: the upstream was told who asks. `ours` is our own Set-Cookie.
 pub fn guard(
@@ -30,9 +31,7 @@ pub fn guard(
     } else {
         return;
     }
-    while let Some(name) = headers.keys().find(|name| outranks_cache_control(name)).cloned() {
-        headers.remove(name);
-    }
+    remove_all(headers, outranks_cache_control);
 }
 
 /// Whether an app speaks by it to some shared caches past `Cache-Control`, which it outranks there: a targeted field, each cache

@@ -10,7 +10,7 @@ use http::header::{FORWARDED, HOST};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use ipnet::IpNet;
 
-use crate::web::hop_by_hop;
+use crate::web::fields::remove_all;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -110,7 +110,7 @@ impl ConnectionValues {
     /// `Forwarded` that it sent; a host, port and prefix that it names are kept. Call it after the hop-by-hop fields are stripped.
     pub fn set_forwarded(&self, headers: &mut HeaderMap, client: &ClientView) {
         let is_doomed = if self.trusted { names_a_target } else { is_misleading };
-        hop_by_hop::remove_all(headers, is_doomed);
+        remove_all(headers, |name| is_doomed(name.as_str()));
         if self.trusted {
             self.append_address(headers, client);
             if let (true, Some(element)) = (headers.contains_key(FORWARDED), &self.element) {

@@ -3,6 +3,8 @@
 
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, TE};
 
+use crate::web::fields::remove_all;
+
 /// Removes from a request: `Connection` and what it names, `Keep-Alive`, `Proxy` and every `Proxy-*`, `Transfer-Encoding` (the
 /// sender frames anew), `Upgrade`, `HTTP2-Settings`, `Trailer` (request trailers are dropped), `Expect` (the server side has
 /// answered it), and `TE` unless it was exactly `trailers`. A nomination never reaches `Host` or `Content-Length`.
@@ -36,27 +38,7 @@ fn strip(headers: &mut HeaderMap, also: impl Fn(&str) -> bool) {
             headers.remove(name);
         }
     }
-    remove_all(headers, |name| is_hop_by_hop(name) || also(name));
-}
-
-/// Removes the fields with names that are `doomed`, a few at a walk: as a rule there are few, and no list of them is allocated.
-pub(super) fn remove_all(headers: &mut HeaderMap, doomed: impl Fn(&str) -> bool) {
-    const FEW: usize = 4;
-    loop {
-        let mut found: [Option<HeaderName>; FEW] = Default::default();
-        let names = headers.keys().filter(|name| doomed(name.as_str())).cloned();
-        let mut count = 0;
-        for (place, name) in found.iter_mut().zip(names) {
-            *place = Some(name);
-            count += 1;
-        }
-        for name in found.into_iter().flatten() {
-            headers.remove(name);
-        }
-        if count < FEW {
-            return;
-        }
-    }
+    remove_all(headers, |name| is_hop_by_hop(name.as_str()) || also(name.as_str()));
 }
 
 /// `Proxy` is no field of HTTP, but CGI-like upstreams turn it into `HTTP_PROXY` ("httpoxy").

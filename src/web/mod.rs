@@ -2,6 +2,7 @@
 
 pub mod body;
 pub mod cookie;
+pub mod fields;
 pub mod forwarded;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;

@@ -2,17 +2,14 @@
 
 use http::header::{HeaderMap, HeaderName};
 
+use crate::web::fields::remove_all;
 use crate::web::forwarded::is_misleading;
 
 /// Keeps the trailers that may be ones and that `permitted` lets pass: never a field that frames or routes a message, holds for
 /// one connection, authenticates, sets a cookie, tells who the client is, or says how the body is to be read (RFC 9110 section
 /// 6.5.1).
 pub fn keep_permitted(trailers: &mut HeaderMap, permitted: impl Fn(&HeaderName) -> bool) {
-    let refused = |name: &&HeaderName| is_forbidden(name.as_str()) || !permitted(name);
-    let refused: Vec<HeaderName> = trailers.keys().filter(refused).cloned().collect();
-    for name in refused {
-        trailers.remove(name);
-    }
+    remove_all(trailers, |name| is_forbidden(name.as_str()) || !permitted(name));
 }
 
 fn is_forbidden(name: &str) -> bool {
