@@ -45,8 +45,8 @@ struct Source {
 #[must_use = "dropped, the place is free again"]
 pub(super) struct Place {
     count: Arc<Count>,
-    source: Option<IpAddr>,
-    streams: Option<Arc<AtomicUsize>>,
+    /// Absent where no cap applies; its network and its streams.
+    source: Option<(IpAddr, Arc<AtomicUsize>)>,
 }
 
 /// The streams of a connection's source. No stream waits for another: they count without a lock.
@@ -71,7 +71,7 @@ impl Count {
         }
         open.all += 1;
         drop(open);
-        let mut place = Place { count: Arc::clone(self), source: None, streams: None };
+        let mut place = Place { count: Arc::clone(self), source: None };
         source.is_none_or(|source| place.is_of(source)).then_some(place)
     }
 
@@ -91,13 +91,12 @@ impl Place {
             return false;
         }
         of_source.connections += 1;
-        self.source = Some(source);
-        self.streams = Some(Arc::clone(&of_source.streams));
+        self.source = Some((source, Arc::clone(&of_source.streams)));
         true
     }
 
     fn leave_source(&mut self) {
-        let Some(source) = self.source.take() else { return };
+        let Some((source, _)) = self.source.take() else { return };
         if let Entry::Occupied(mut of_source) = self.count.lock().by_source.entry(source) {
             match &mut of_source.get_mut().connections {
                 1 => drop(of_source.remove()),
@@ -108,7 +107,7 @@ impl Place {
 
     /// The streams of its source; without bound where no cap applies to that.
     pub(super) fn streams(&self) -> SourceStreams {
-        SourceStreams(self.streams.as_ref().map(|streams| (Arc::clone(&self.count), Arc::clone(streams))))
+        SourceStreams(self.source.as_ref().map(|(_, streams)| (Arc::clone(&self.count), Arc::clone(streams))))
     }
 }
 

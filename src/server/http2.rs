@@ -84,7 +84,7 @@ pub(super) async fn serve<T: ClientStream, S: Service>(
         max_headers: limits.max_headers,
     });
     let turn = ReadTurn::default();
-    let io = TokioIo::new(turn.of(WatchedIo::new(stream, Rc::clone(&activity))));
+    let io = TokioIo::new(WatchedIo::new(stream, Rc::clone(&activity)).in_turns(&turn));
     let service = service_fn(move |request| answer(Rc::clone(&served), request));
     let mut http = pin!(builder(limits, tasks).serve_connection(io, service));
     let mut finishing = false;

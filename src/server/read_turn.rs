@@ -5,91 +5,50 @@
 //! connection reads little at a time, and its neighbours have their turn in between.
 
 use std::cell::Cell;
-use std::io::{self, IoSlice};
-use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
-
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// Bytes of a turn: a whole record of TLS, and a whole frame of the usual largest size.
 const TURN: usize = 16 * 1024;
 
-/// The turn of one connection.
+/// What a connection may read before its next turn.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ReadTurn(Rc<Cell<usize>>);
 
 impl ReadTurn {
-    /// `stream`, read by turns.
-    pub(super) fn of<T>(&self, stream: T) -> InTurns<T> {
-        InTurns { stream, turn: self.clone() }
-    }
-
     /// The connection is about to be polled: it may read again.
     pub(super) fn begin(&self) {
         self.0.set(TURN);
     }
-}
 
-/// A stream of which no more is read in one turn than its share.
-#[derive(Debug)]
-pub(super) struct InTurns<T> {
-    stream: T,
-    turn: ReadTurn,
-}
-
-impl<T: AsyncRead + Unpin> AsyncRead for InTurns<T> {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        let left = &this.turn.0;
-        if left.get() == 0 {
-            // There may be more: on with it when the others have had their turn.
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
-        }
-        let before = buf.filled().len();
-        let polled = Pin::new(&mut this.stream).poll_read(cx, buf);
-        left.update(|left| left.saturating_sub(buf.filled().len().saturating_sub(before)));
-        polled
-    }
-}
-
-impl<T: AsyncWrite + Unpin> AsyncWrite for InTurns<T> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+    /// Whether it has read its share.
+    pub(super) fn is_over(&self) -> bool {
+        self.0.get() == 0
     }
 
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+    /// It has read so many bytes.
+    pub(super) fn read(&self, count: usize) {
+        self.0.update(|left| left.saturating_sub(count));
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::task::Waker;
+    use std::io;
+    use std::pin::Pin;
+    use std::task::{Context, Poll, Waker};
+
+    use tokio::io::{AsyncRead, ReadBuf};
 
     use super::*;
+    use crate::base::clock::Timestamp;
+    use crate::server::stall::Activity;
+    use crate::server::watched_io::WatchedIo;
 
     #[test]
     fn a_turn_ends_after_its_share_and_the_next_one_goes_on_where_it_ended() {
         let (there, turn) = (vec![7; 3 * TURN], ReadTurn::default());
-        let mut stream = turn.of(io::Cursor::new(there));
+        let activity = Rc::new(Activity::new(Rc::new(Cell::new(Timestamp::from_secs(1000)))));
+        let mut stream = WatchedIo::new(io::Cursor::new(there), activity).in_turns(&turn);
         let cx = &mut Context::from_waker(Waker::noop());
         let mut read = || {
             let mut bytes = [0; TURN / 2];

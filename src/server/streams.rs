@@ -67,17 +67,6 @@ impl Streams {
         Self { of_source, ..Self::default() }
     }
 
-    /// Puts `stream` on the list until the client has its answer; `None` when its client has as many as it may have.
-    fn enter(self: &Rc<Self>, stream: &Rc<Stream>) -> Option<StreamEntry> {
-        if !self.of_source.begin(self.is_empty()) {
-            return None;
-        }
-        let key = self.next_key.get();
-        self.next_key.set(key + 1);
-        self.open.borrow_mut().insert(key, Rc::clone(stream));
-        Some(StreamEntry { streams: Rc::clone(self), key })
-    }
-
     /// Whether none is open.
     pub(super) fn is_empty(&self) -> bool {
         self.open.borrow().is_empty()
@@ -129,48 +118,41 @@ struct Connection {
     sent_nothing: Duration,
 }
 
-/// A request's hold on its connection: busy until the last of them is gone.
+/// A request's hold on its connection, which is busy until the last of them is gone: its stream's place in the list.
 #[derive(Debug)]
 pub(super) struct Hold {
     activity: Rc<Activity>,
     streams: Rc<Streams>,
-    entry: Option<StreamEntry>,
+    key: u64,
 }
 
 impl Hold {
-    /// `None` when the client has as many streams as it may have.
+    /// Puts `stream` on the list until the client has its answer; `None` when its client has as many as it may have.
     pub(super) fn new(activity: &Rc<Activity>, streams: &Rc<Streams>, stream: &Rc<Stream>) -> Option<Self> {
         let is_first = streams.is_empty();
-        let entry = Some(streams.enter(stream)?);
+        if !streams.of_source.begin(is_first) {
+            return None;
+        }
         if is_first {
             activity.busy();
         }
-        Some(Self { activity: Rc::clone(activity), streams: Rc::clone(streams), entry })
+        let key = streams.next_key.get();
+        streams.next_key.set(key + 1);
+        streams.open.borrow_mut().insert(key, Rc::clone(stream));
+        Some(Self { activity: Rc::clone(activity), streams: Rc::clone(streams), key })
     }
 }
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        self.entry = None;
-        if self.streams.is_empty() {
+        let streams = &self.streams;
+        if let Some(stream) = streams.open.borrow_mut().remove(&self.key) {
+            streams.came_before.update(|sum| sum.wrapping_add(stream.inbound.steps()));
+        }
+        streams.of_source.end();
+        if streams.is_empty() {
             self.activity.answered();
         }
-    }
-}
-
-/// A stream's place in the list; it goes when this is dropped.
-#[derive(Debug)]
-pub(super) struct StreamEntry {
-    streams: Rc<Streams>,
-    key: u64,
-}
-
-impl Drop for StreamEntry {
-    fn drop(&mut self) {
-        if let Some(stream) = self.streams.open.borrow_mut().remove(&self.key) {
-            self.streams.came_before.update(|sum| sum.wrapping_add(stream.inbound.steps()));
-        }
-        self.streams.of_source.end();
     }
 }
 

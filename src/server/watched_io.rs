@@ -12,6 +12,7 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::server::client_stream::ClientStream;
+use crate::server::read_turn::ReadTurn;
 use crate::server::stall::Activity;
 
 /// A stream whose reads go past the head watch.
@@ -19,11 +20,17 @@ use crate::server::stall::Activity;
 pub(super) struct WatchedIo<T> {
     stream: T,
     activity: Rc<Activity>,
+    turn: Option<ReadTurn>,
 }
 
 impl<T> WatchedIo<T> {
     pub(super) fn new(stream: T, activity: Rc<Activity>) -> Self {
-        Self { stream, activity }
+        Self { stream, activity, turn: None }
+    }
+
+    /// The same, of which no more is read in one turn than its share.
+    pub(super) fn in_turns(self, turn: &ReadTurn) -> Self {
+        Self { turn: Some(turn.clone()), ..self }
     }
 
     pub(super) fn stream(&self) -> &T {
@@ -41,11 +48,20 @@ impl<T: ClientStream> WatchedIo<T> {
 impl<T: AsyncRead + Unpin> AsyncRead for WatchedIo<T> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if this.turn.as_ref().is_some_and(ReadTurn::is_over) {
+            // There may be more: on with it when the others have had their turn.
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let before = buf.filled().len();
         let polled = Pin::new(&mut this.stream).poll_read(cx, buf);
+        let came = buf.filled().get(before..).unwrap_or_default();
+        if let Some(turn) = &this.turn {
+            turn.read(came.len());
+        }
         match polled {
             Poll::Pending => this.activity.read_waits(),
-            Poll::Ready(_) => this.activity.read(buf.filled().get(before..).unwrap_or_default()),
+            Poll::Ready(_) => this.activity.read(came),
         }
         polled
     }

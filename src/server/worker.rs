@@ -38,6 +38,10 @@ const COURTESY: Duration = Duration::from_millis(500);
 /// Threads that read files for a worker, at the most: more requests for files wait for one. The library would start 512.
 const BLOCKING_THREADS: usize = 16;
 
+/// Tasks that a worker runs before it looks at its sockets again. With the library's 61 a burst of connections keeps all others waiting
+/// for several times as long; each look costs a system call.
+const TASKS_BETWEEN_LOOKS: u32 = 16;
+
 /// A worker could not be started.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot start worker {worker}: {source}")]
@@ -116,7 +120,7 @@ pub(super) fn start_at_pace<S: Service>(
         let (loads, places, make) = (Arc::clone(&loads), Arc::clone(&count_of_all), make.clone());
         let body = move || {
             let mut runtime = runtime;
-            runtime.enable_all().max_blocking_threads(BLOCKING_THREADS).event_interval(16);
+            runtime.enable_all().max_blocking_threads(BLOCKING_THREADS).event_interval(TASKS_BETWEEN_LOOKS);
             let built = runtime.build_local(LocalOptions::default());
             let runtime = match built {
                 Ok(runtime) => {

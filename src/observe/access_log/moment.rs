@@ -4,7 +4,7 @@ use jiff::Timestamp as Moment;
 
 use crate::base::clock::Timestamp;
 
-/// The texts of the second that was asked for last, by both forms of a line. They end where its parts begin.
+/// The text of the second that was asked for last, by each form of a line.
 #[derive(Debug, Default)]
 pub(in crate::observe) struct Seconds {
     json: Option<(u64, String)>,
@@ -12,7 +12,7 @@ pub(in crate::observe) struct Seconds {
 }
 
 impl Seconds {
-    /// `2026-11-28T04:55:01.` and the milliseconds that follow, before a `Z`: RFC 3339 in UTC.
+    /// `2026-11-28T04:55:01.`, and the milliseconds that are to follow before a `Z`: RFC 3339 in UTC.
     pub(super) fn json(&mut self, at: Timestamp) -> (&str, u64) {
         (second(&mut self.json, at, "%Y-%m-%dT%H:%M:%S."), at.as_millis() % 1000)
     }
