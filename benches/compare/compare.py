@@ -19,17 +19,11 @@ import traceback
 
 import report
 from bench import Bench
-from measure import DRIFT_BOUND, UNMEASURED, Sample, counters, spread  # noqa: F401 (benches/sessions takes them from here)
 from peers import RIG_CORE, ROOT, Rig, Unmeasurable
 
 BEGIN, END = "<!-- compare: begin, written by ./scripts/bench --write -->", "<!-- compare: end -->"
 PARTS = ["requests", "calls", "handshakes", "latency", "bodies", "idle", "routes", "log", "reuse", "start", "sessions"]
 QUICK = ["requests", "calls", "handshakes", "reuse", "start"]
-
-
-def write(text):
-    """Puts a table between the markers BEGIN and END of docs/performance.md."""
-    report.write(text, BEGIN, END)
 
 
 def arguments():
@@ -87,7 +81,7 @@ def main():
         report.save(options.json, bench, options.parts, took)
     good = report.sound(bench)
     if options.write and good:
-        write(text)
+        report.write(text, BEGIN, END)
     if options.write:
         print(f"\n{'' if good else 'not '}written to {report.PAGE.relative_to(ROOT)}", file=sys.stderr)
     return 0 if good and not bench.problems else 2

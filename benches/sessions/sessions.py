@@ -22,7 +22,8 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "compare"))
 
-import compare  # noqa: E402
+import report  # noqa: E402
+from measure import DRIFT_BOUND, UNMEASURED, Sample, counters, spread  # noqa: E402
 from peers import FLUIDGATE, PROXY_CORE, RIG_CORE, ROOT, Rig, Unmeasurable, free_port, program  # noqa: E402
 
 BEGIN, END = "<!-- sessions: begin, written by ./scripts/bench-sessions --write -->", "<!-- sessions: end -->"
@@ -30,7 +31,6 @@ USERS, PASSWORD = 1000, "alice-correct-horse-battery-41"
 # The least Argon2id there is: what is measured comes after the password.
 HASH = "$argon2id$v=19$m=64,t=1,p=1$Zmx1aWRnYXRlc2FsdDEyMw$jp3/xGtYX6blaCAIXTdYAIzwQCFu7ATyblgA47suejA"
 SLED_CACHE = 16 << 20
-UNMEASURED = compare.UNMEASURED
 BOTH = f"{PROXY_CORE},{RIG_CORE}"
 PARTS = ["start", "table", "lookup", "activity", "storm", "sweep"]
 
@@ -156,12 +156,12 @@ def lookup(gateway, seconds, connections, path="/", **more):
     """CPU nanoseconds of the whole process per proxied request with random sessions; `more` for the generator."""
     environment = {"COOKIES": str(gateway.cookies), "ASK": path, **more}
     wrk(gateway.port, "cookies.lua", 1, connections, environment)
-    before = compare.counters(gateway)
+    before = counters(gateway)
     requests, size, took, errors = wrk(gateway.port, "cookies.lua", seconds, connections, environment)
-    after = compare.counters(gateway)
+    after = counters(gateway)
     if any(errors) or not requests or size / requests < 1024:
         raise Unmeasurable(f"{gateway.name}: errors {errors}, {size} bytes for {requests} requests")
-    return compare.Sample(requests, took, before, after).cpu
+    return Sample(requests, took, before, after).cpu
 
 
 class Sampler(threading.Thread):
@@ -272,8 +272,8 @@ def lookups(small, middle, large, options):
          "≤ 1.03" if name == large.name else "")
         for name, _ in cases
     ]  # fmt: skip
-    drift = compare.spread(samples[quiet])
-    rows.append((f"spread of the control ({quiet})", f"{drift:.1%}", f"≤ {compare.DRIFT_BOUND:.0%}, else no conclusion"))
+    drift = spread(samples[quiet])
+    rows.append((f"spread of the control ({quiet})", f"{drift:.1%}", f"≤ {DRIFT_BOUND:.0%}, else no conclusion"))
     return rows, drift
 
 
@@ -421,7 +421,7 @@ def main():
     except Unmeasurable as error:
         print(f"{UNMEASURED}: {error}")
         return 2
-    sound = drift <= compare.DRIFT_BOUND and options.rounds >= 5 and not problems
+    sound = drift <= DRIFT_BOUND and options.rounds >= 5 and not problems
     whole = sorted(options.only) == sorted(PARTS)
     lines = ["| figure | measured | aim |", "| --- | --- | --- |", *(f"| {name} | {value} | {aim} |" for name, value, aim in found)]
     lines += ["", f"{options.rounds} rounds of {options.seconds} s with 32 connections; one worker on core {PROXY_CORE} (for the start, the storm and the sweep on both), "
@@ -431,8 +431,7 @@ def main():
     lines += [f"\n{name}: {UNMEASURED}: {' '.join(why.split())[:400]}" for name, why in problems.items()]
     print("\n".join(lines))
     if options.write and sound and whole:
-        compare.BEGIN, compare.END = BEGIN, END
-        compare.write("\n".join(lines))
+        report.write("\n".join(lines), BEGIN, END)
         print("\nwritten to docs/performance.md", file=sys.stderr)
     elif options.write:
         print("\nnot written", file=sys.stderr)
