@@ -22,6 +22,7 @@ use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 
 use crate::server::client_stream::ClientStream;
 use crate::server::contain::{Panicked, contained};
+use crate::server::desk::{Desk, Tray};
 use crate::server::stall::{Activity, Order};
 use crate::server::tunnel::{self, Scratch, TunnelEnd};
 use crate::server::watched_io::WatchedIo;
@@ -70,10 +71,11 @@ pub(super) async fn serve<T: ClientStream, S: Service>(
         upgrading: Cell::new(false),
         tunnel: Cell::new(None),
     });
-    let answering = Rc::clone(&served);
+    let (asking, answering) = (Rc::clone(&served), Rc::clone(&served));
+    let desk = Rc::new(Desk::new(move |tray| Box::pin(answer_all(Rc::clone(&answering), tray))));
     let io = TokioIo::new(WatchedIo::new(stream, Rc::clone(&activity)));
-    let mut http =
-        builder.serve_connection(io, service_fn(move |request| answer(Rc::clone(&answering), request)));
+    let mut http = builder
+        .serve_connection(io, service_fn(move |request| Rc::clone(&desk).answer(asked(&asking, request))));
     let mut finishing = false;
     let ended = poll_fn(|cx| {
         loop {
@@ -172,29 +174,37 @@ struct Served<S: Service> {
     tunnel: Cell<Option<Tunnel>>,
 }
 
-/// Begins at once, not when first polled: hyper may read on for the body before that, and what it reads must not pass for the
-/// facts of a head that went by unseen.
-fn answer<S: Service>(
-    served: Rc<Served<S>>,
-    request: Request<Incoming>,
-) -> impl Future<Output = Result<Response<AnswerBody<S::Body>>, Infallible>> {
+/// A request as it came in, and what its head said on the wire.
+type Asked = (Request<InboundBody>, Option<HeadFacts>);
+
+/// Requests of a connection, and their answers.
+type Work<S> = Tray<Asked, Response<AnswerBody<<S as Service>::Body>>>;
+
+/// Takes a request in. At once, not when its answer is first polled: hyper may read on for the body before that, and what it
+/// reads must not pass for the facts of a head that went by unseen.
+fn asked<S: Service>(served: &Served<S>, request: Request<Incoming>) -> Asked {
     served.activity.busy();
     served.unmarked.set(request.version() < Version::HTTP_11);
     served.upgrading.set(request.extensions().get::<OnUpgrade>().is_some());
     let facts = served.activity.watch.take();
-    let request = request.map(|body| InboundBody::new(body, Some(Rc::clone(&served.activity.watch))));
-    answer_with(served, request, facts)
+    (request.map(|body| InboundBody::new(body, Some(Rc::clone(&served.activity.watch)))), facts)
 }
 
-async fn answer_with<S: Service>(
-    served: Rc<Served<S>>,
-    request: Request<InboundBody>,
-    facts: Option<HeadFacts>,
-) -> Result<Response<AnswerBody<S::Body>>, Infallible> {
+/// Answers one request after the other.
+async fn answer_all<S: Service>(served: Rc<Served<S>>, tray: Rc<Work<S>>) -> Infallible {
+    loop {
+        tray.put(answer(&served, &tray).await);
+    }
+}
+
+async fn answer<S: Service>(served: &Served<S>, tray: &Work<S>) -> Response<AnswerBody<S::Body>> {
     let activity = &served.activity;
-    let mut response = contained(|| served.service.call(&served.connection, request, facts))
-        .await
-        .unwrap_or_else(|Panicked| closing(served.service.panicked()));
+    let answering = pin!(async {
+        let (request, facts) = tray.request().await;
+        served.service.call(&served.connection, request, facts).await
+    });
+    let mut response =
+        contained(answering).await.unwrap_or_else(|Panicked| closing(served.service.panicked()));
     with_hsts(&mut response, served.hsts.as_ref());
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         let tunnel = S::take_tunnel(response.body_mut());
@@ -210,7 +220,7 @@ async fn answer_with<S: Service>(
     if activity.watch.in_body() && Rc::strong_count(&activity.watch) == 1 {
         response = closing(response);
     }
-    Ok(response.map(|body| AnswerBody { body, activity: Rc::clone(activity) }))
+    response.map(|body| AnswerBody { body, activity: Rc::clone(activity) })
 }
 
 /// An app that says it itself has the word.

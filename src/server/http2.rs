@@ -181,7 +181,8 @@ fn answer<S: Service>(
     http2_head::read(&mut request, served.max_headers);
     let upgrade = (request.method() == Method::CONNECT).then(|| hyper::upgrade::on(&mut request));
     let request = request.map(|body| InboundBody::of_stream(body, Rc::clone(&stream.inbound)));
-    answer_with(served, stream, hold, request, upgrade)
+    // Boxed at once: it is large, and on its way into a task of its own it would be copied a dozen times.
+    Box::pin(answer_with(served, stream, hold, request, upgrade))
 }
 
 /// Readies a request to be refused of which nothing was looked at: its client may send it again (RFC 9113 section 8.7). What comes of a
@@ -203,9 +204,8 @@ async fn answer_with<S: Service>(
         refuse(request.into_body()).await;
         return Err(Reason::REFUSED_STREAM.into());
     };
-    let mut response = contained(|| served.service.call(&served.connection, request, None))
-        .await
-        .unwrap_or_else(|Panicked| served.service.panicked());
+    let answering = pin!(async { served.service.call(&served.connection, request, None).await });
+    let mut response = contained(answering).await.unwrap_or_else(|Panicked| served.service.panicked());
     with_hsts(&mut response, served.hsts.as_ref());
     let mut hold = Some(hold);
     if let Some(upgrade) = upgrade.filter(|_| response.status().is_success()) {

@@ -30,6 +30,7 @@ mod accept;
 mod caps;
 mod client_stream;
 mod contain;
+mod desk;
 mod drain;
 mod establish;
 #[cfg(any(test, fuzzing))]

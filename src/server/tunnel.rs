@@ -7,7 +7,7 @@
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
@@ -51,7 +51,7 @@ pub(super) async fn join<C: AsyncRead + AsyncWrite + Unpin>(
     mut order: impl FnMut(&Context<'_>) -> Order,
     half_closed: impl Fn(),
 ) -> TunnelEnd {
-    let copied = contained(|| async move {
+    let copied = pin!(async move {
         let mut upstream = tunnel.into_io();
         let (mut up, mut down) = (Way::starting_with(early), Way::default());
         poll_fn(|cx| {
@@ -69,7 +69,7 @@ pub(super) async fn join<C: AsyncRead + AsyncWrite + Unpin>(
         })
         .await
     });
-    match copied.await {
+    match contained(copied).await {
         Ok(Ok::<(), io::Error>(())) => TunnelEnd::Both,
         _ => TunnelEnd::Broken,
     }
