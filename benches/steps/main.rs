@@ -119,7 +119,7 @@ fn identify(criterion: &mut Criterion, rig: &Rig, heads: &[Head]) -> Result<(), 
     for head in heads {
         let recall = Recall::default();
         let find = |headers: &HeaderMap| {
-            let managed = recall.manage(&rig.sessions, headers, nobody, Activity::Counts, now);
+            let (managed, _) = recall.manage(&rig.sessions, headers, nobody, Activity::Counts, now);
             managed.session.and_then(|session| session.identity())
         };
         find(head.request.headers()).ok_or("no session")?;
@@ -134,7 +134,7 @@ fn identify(criterion: &mut Criterion, rig: &Rig, heads: &[Head]) -> Result<(), 
     group.bench_function("another", |bencher| {
         bencher.iter(|| {
             let headers = black_box(next.next())?;
-            let managed = recall.manage(&rig.sessions, headers, nobody, Activity::Counts, now);
+            let (managed, _) = recall.manage(&rig.sessions, headers, nobody, Activity::Counts, now);
             managed.session.and_then(|session| session.identity())
         });
     });
@@ -182,18 +182,14 @@ fn put_on(criterion: &mut Criterion, rig: &Rig, heads: &[Head]) -> Result<(), Bo
         let route: &RouteTarget = route;
         let connection = Connection::new(&Peer::at(Some(([192, 0, 2, 7], 40_000).into())), gateway);
         let client = connection.client(gateway, head.request.headers());
-        connection.recall.manage(
-            &rig.sessions,
-            head.request.headers(),
-            caller(&client),
-            Activity::Counts,
-            now,
-        );
+        let (headers, caller) = (head.request.headers(), caller(&client));
+        let (_, withheld) = connection.recall.manage(&rig.sessions, headers, caller, Activity::Counts, now);
         let id = ids.next();
         let undressed = || (head.request.clone(), id.header());
         let dressed = |(mut request, id_field): (Request<()>, HeaderValue)| {
             let (client, via) = (&client, ids.via());
-            let passage = Passage { gateway, connection: &connection, client, route, via, id, id_field };
+            let (connection, withheld) = (&connection, withheld.clone());
+            let passage = Passage { gateway, connection, client, route, via, id, id_field, withheld };
             let done = dress(&mut request, passage, &permit);
             (request, done)
         };

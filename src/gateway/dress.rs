@@ -5,6 +5,7 @@
 use http::{HeaderValue, Request};
 
 use crate::gateway::connection::Connection;
+use crate::gateway::recall::Withheld;
 use crate::gateway::request_id::{RequestId, X_REQUEST_ID};
 use crate::gateway::rewrite::Unrewritable;
 use crate::gateway::{Gateway, RouteTarget, method_override};
@@ -33,6 +34,8 @@ pub struct Passage<'a> {
     pub id: RequestId,
     /// The same as the value of a field.
     pub id_field: HeaderValue,
+    /// What its Cookie field becomes.
+    pub withheld: Withheld,
 }
 
 /// Dresses `request` in what `permit` says.
@@ -40,7 +43,7 @@ pub struct Passage<'a> {
 /// # Errors
 /// When its target cannot be rewritten as the route has it: it must not be sent.
 pub fn dress<B>(request: &mut Request<B>, passage: Passage<'_>, permit: &Permit) -> Result<(), Unrewritable> {
-    let Passage { gateway, connection, client, route, via, id, id_field } = passage;
+    let Passage { gateway, connection, client, route, via, id, id_field, withheld } = passage;
     let version = request.version();
     let headers = request.headers_mut();
     // Over HTTP/2 the map is made for what the client sent: growing once is cheaper than growing by doubling.
@@ -53,7 +56,7 @@ pub fn dress<B>(request: &mut Request<B>, passage: Passage<'_>, permit: &Permit)
     if route.by_method {
         method_override::strip(headers);
     }
-    connection.recall.withhold_cookie(&gateway.sessions, headers);
+    withheld.apply(&gateway.sessions, headers);
     connection.set_forwarded(client, headers);
     headers.insert(X_REQUEST_ID, id_field);
     continue_trace(headers, id.number());

@@ -19,7 +19,7 @@ use crate::gateway::note::Note;
 use crate::gateway::open_streams::poll_while_live;
 use crate::gateway::own_paths::OwnPath;
 use crate::gateway::privacy;
-use crate::gateway::reply::{Reply, ReplyBody, SESSION_OVER, fitting};
+use crate::gateway::reply::{Reply, ReplyBody, SESSION_OVER, fit};
 use crate::gateway::request_id::X_REQUEST_ID;
 use crate::gateway::respond::{
     self, Failure, INTERNAL, LOOP, METHOD, STORE_UNREACHABLE, UNREWRITABLE, closing,
@@ -48,12 +48,13 @@ const NO_ROUTE: &str = "There is nothing at this address.";
 pub async fn answer(
     worker: Rc<Worker>,
     connection: Rc<Connection>,
-    request: Request<InboundBody>,
+    mut request: Request<InboundBody>,
     facts: Option<HeadFacts>,
 ) -> Reply {
     let mut note = Note::new(worker.open_line(&request));
     let to_head = request.method() == Method::HEAD;
-    let mut reply = fitting(walk(&worker, &connection, request, facts, &mut note).await, to_head);
+    let mut reply = walk(&worker, &connection, &mut request, facts, &mut note).await;
+    fit(&mut reply, to_head);
     if let Some(id) = note.id.take() {
         reply.headers_mut().insert(X_REQUEST_ID, id);
     }
@@ -68,7 +69,7 @@ pub async fn answer(
 async fn walk(
     worker: &Worker,
     connection: &Connection,
-    mut request: Request<InboundBody>,
+    request: &mut Request<InboundBody>,
     facts: Option<HeadFacts>,
     note: &mut Note,
 ) -> Reply {
@@ -87,14 +88,14 @@ async fn walk(
     let refuse = |code, headers: &HeaderMap| refuse_as(StatusCode::BAD_REQUEST, code, headers);
 
     // Normalise: one reading of the message, or a refusal that ends the connection.
-    let normal = match gateway.head.judge(&request).and_then(|()| normalize(&request, facts)) {
+    let normal = match gateway.head.judge(request).and_then(|()| normalize(request, facts)) {
         Ok(normal) => normal,
         Err(refusal) => {
             note.decision(Verdict::Refuse, Some(refusal.code()));
             return refuse_as(refusal.status(), refusal.code(), request.headers());
         }
     };
-    let asked = Asked::by(&request);
+    let asked = Asked::by(request);
     if asked == Some(Asked::UnknownConnect) {
         note.decision(Verdict::Refuse, Some(UNKNOWN_PROTOCOL.code));
         return UNKNOWN_PROTOCOL.reply(&gateway.pages, false, id);
@@ -137,10 +138,10 @@ async fn walk(
         return respond::allowing(METHOD.reply(&gateway.pages, false, id), &READS);
     }
     if let Some(endpoint) = own {
-        let call = Call::new(&gateway, client, &normal.host, &request, id, now).await;
+        let call = Call::new(&gateway, client, &normal.host, request, id, now).await;
         note.line(|line| line.identity = call.identity());
         // Boxed: it is large and rare, and would make the future of every request as large.
-        let (reply, reason) = Box::pin(endpoints::answer(call, &endpoint, request)).await;
+        let (reply, reason) = Box::pin(endpoints::answer(call, &endpoint, taken(request))).await;
         note.decision(Verdict::Own, reason);
         return reply;
     }
@@ -176,7 +177,7 @@ async fn walk(
     // Identify: a live session's user as the directory knows them now, or nobody.
     let recall = &connection.recall;
     let (headers, caller, activity) = (request.headers(), caller(&client), route.activity);
-    let mut managed = recall.manage(&gateway.sessions, headers, caller, activity, now);
+    let (mut managed, withheld) = recall.manage(&gateway.sessions, headers, caller, activity, now);
     if managed.unresolved.is_some() {
         // A shared store only: the table cannot tell, the store is asked once for all who wait. Boxed: it is rare.
         managed = Box::pin(gateway.sessions.resolve(managed, headers, caller, activity, now)).await;
@@ -205,18 +206,11 @@ async fn walk(
         }
         Decision::Challenge => {
             note.decide(Verdict::Challenge);
-            return challenge::log_in_first(&gateway, &request, managed.set_cookie, id);
+            return challenge::log_in_first(&gateway, request, managed.set_cookie, id);
         }
         Decision::Deny(reason) => {
             note.decision(Verdict::Deny, Some(reason.code()));
-            return challenge::denied(
-                &gateway,
-                &request,
-                identity.as_deref(),
-                reason,
-                managed.set_cookie,
-                id,
-            );
+            return challenge::denied(&gateway, request, identity.as_deref(), reason, managed.set_cookie, id);
         }
     };
     let needs_session = route.access != Access::Public;
@@ -240,7 +234,7 @@ async fn walk(
 
     // Answer here: a route may need no upstream.
     if let Some(answer) = &route.answer {
-        let reply = Box::pin(answer.reply(&request, &normal.path, &route.path, route.rewrite.as_ref())).await;
+        let reply = Box::pin(answer.reply(request, &normal.path, &route.path, route.rewrite.as_ref())).await;
         let mut reply = match reply {
             // A client would take any success for an open tunnel.
             Ok(reply) if opens_a_tunnel && reply.status().is_success() => Err(METHOD),
@@ -267,8 +261,9 @@ async fn walk(
         via: worker.via(),
         id,
         id_field,
+        withheld,
     };
-    if let Err(Unrewritable) = dress(&mut request, passage, &permit) {
+    if let Err(Unrewritable) = dress(request, passage, &permit) {
         note.decision(Verdict::Refuse, Some(UNREWRITABLE.code));
         return UNREWRITABLE.reply(&gateway.pages, wants_page(accept), id);
     }
@@ -282,7 +277,7 @@ async fn walk(
             return failure.reply(&gateway.pages, wants_page(accept), id);
         }
     };
-    let passing = match asked.map(|asked| Passing::dress(asked, &mut request, &*gateway.random)).transpose() {
+    let passing = match asked.map(|asked| Passing::dress(asked, request, &*gateway.random)).transpose() {
         Ok(passing) => passing,
         Err(error) => {
             tracing::error!(request_id = %id, %error, "no randomness for a handshake");
@@ -293,7 +288,7 @@ async fn walk(
 
     // Forward: only a permit gets through here.
     let sent = note.started();
-    let mut exchange = pin!(proxy::forward(&worker.pool, permit, route.upstream(), request));
+    let mut exchange = pin!(proxy::forward(&worker.pool, permit, route.upstream(), taken(request)));
     let Ok(answered) = poll_fn(|cx| poll_while_live(&mut watch, exchange.as_mut(), cx)).await else {
         note.line(|line| line.reason = Some(SESSION_OVER));
         let failure = Failure::new(StatusCode::UNAUTHORIZED, SESSION_OVER, SIGNED_OUT);
@@ -302,16 +297,16 @@ async fn walk(
     match answered {
         Ok(response) => {
             note.line(|line| line.upstream = sent.map(|sent| sent.elapsed()));
-            let answered = match passing {
-                None => Ok(response.map(|body| ReplyBody::forwarded(body, watch))),
-                Some(passing) => passing.answer(response, watch, gateway.keep_alive(route.activity)),
-            };
-            let mut reply = match answered {
-                Ok(reply) => reply,
-                Err(failure) => {
-                    tracing::warn!(request_id = %id, route = %route.name, "the upstream did not shake hands");
-                    note.line(|line| line.reason = Some(failure.code));
-                    failure.reply(&gateway.pages, false, id)
+            let mut reply = match passing {
+                None => response.map(|body| ReplyBody::forwarded(body, watch)),
+                Some(passing) => {
+                    let answered = passing.answer(response, watch, gateway.keep_alive(route.activity));
+                    answered.unwrap_or_else(|failure| {
+                        let route = &route.name;
+                        tracing::warn!(request_id = %id, %route, "the upstream did not shake hands");
+                        note.line(|line| line.reason = Some(failure.code));
+                        failure.reply(&gateway.pages, false, id)
+                    })
                 }
             };
             let headers = reply.headers_mut();
@@ -334,6 +329,12 @@ async fn walk(
             challenge::with_cookie(failure.reply(&gateway.pages, wants_page(accept), id), managed.set_cookie)
         }
     }
+}
+
+/// The request, for whoever takes it from here; what is left in its place is empty. Every step before lends it on: it is large, and a
+/// move would copy it.
+fn taken(request: &mut Request<InboundBody>) -> Request<InboundBody> {
+    std::mem::replace(request, Request::new(InboundBody::default()))
 }
 
 fn wants_page(accept: Option<HeaderValue>) -> bool {

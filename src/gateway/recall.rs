@@ -41,6 +41,15 @@ impl Remembered {
     }
 }
 
+/// What the Cookie field of a request becomes for its upstream.
+#[derive(Clone)]
+pub enum Withheld {
+    /// Known by memory: this is left of the one field, or nothing.
+    Known(Option<HeaderValue>),
+    /// To be read.
+    Unread,
+}
+
 impl Recall {
     /// As [`SessionManager::manage`], by memory where the request carries the one Cookie field of the last one.
     pub fn manage(
@@ -50,18 +59,19 @@ impl Recall {
         caller: Caller,
         activity: Activity,
         now: Timestamp,
-    ) -> Managed {
+    ) -> (Managed, Withheld) {
         if let (Some(remembered), Some(field)) = (&*self.0.borrow(), only_field(headers))
             && remembered.has(field)
             && remembered.secure == caller.secure
             && sessions.revisit(&remembered.session, activity, now)
         {
-            return Managed { session: Some(remembered.session.clone()), ..Managed::default() };
+            let session = Some(Arc::clone(&remembered.session));
+            return (Managed { session, ..Managed::default() }, Withheld::Known(remembered.rest.clone()));
         }
         let managed = sessions.manage(headers, caller, activity, now);
         // What is remembered must be the whole answer: one cookie of ours, nothing rejected, nothing to set.
         let plain = managed.set_cookie.is_none() && managed.rejected.is_none();
-        *self.0.borrow_mut() = match (&managed.session, only_field(headers)) {
+        let remembered = match (&managed.session, only_field(headers)) {
             (Some(session), Some(field))
                 if plain && sessions.cookies_of_ours(headers, caller.secure) == 1 =>
             {
@@ -77,19 +87,30 @@ impl Recall {
             }
             _ => None,
         };
-        managed
+        let withheld = match &remembered {
+            Some(remembered) => Withheld::Known(remembered.rest.clone()),
+            None => Withheld::Unread,
+        };
+        *self.0.borrow_mut() = remembered;
+        (managed, withheld)
     }
+}
 
-    /// As [`SessionManager::withhold_cookie`], by memory where it can be.
-    pub fn withhold_cookie(&self, sessions: &SessionManager, headers: &mut HeaderMap) {
-        match &*self.0.borrow() {
-            Some(remembered) if only_field(headers).is_some_and(|field| remembered.has(field)) => {
-                match &remembered.rest {
-                    Some(rest) => drop(headers.insert(COOKIE, rest.clone())),
-                    None => drop(headers.remove(COOKIE)),
-                }
-            }
-            _ => sessions.withhold_cookie(headers),
+impl fmt::Debug for Withheld {
+    /// Without the cookies.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Withheld")
+    }
+}
+
+impl Withheld {
+    /// As [`SessionManager::withhold_cookie`], for the request that it was found for.
+    pub fn apply(self, sessions: &SessionManager, headers: &mut HeaderMap) {
+        match self {
+            // Not where a client had its own field removed meanwhile.
+            Self::Known(Some(rest)) => drop(headers.get_mut(COOKIE).map(|field| *field = rest)),
+            Self::Known(None) => drop(headers.remove(COOKIE)),
+            Self::Unread => sessions.withhold_cookie(headers),
         }
     }
 }
@@ -100,5 +121,22 @@ fn only_field(headers: &HeaderMap) -> Option<&HeaderValue> {
     match (fields.next(), fields.next()) {
         (only, None) => only,
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cookie_field_that_its_client_had_removed_does_not_come_back() {
+        let sessions = crate::gateway::open_streams::tests::sessions();
+        let rest = Withheld::Known(Some(HeaderValue::from_static("theme=dark")));
+        let mut headers = HeaderMap::new();
+        rest.clone().apply(&sessions, &mut headers);
+        assert!(headers.is_empty());
+        headers.insert(COOKIE, HeaderValue::from_static("fluidgate=secret; theme=dark"));
+        rest.apply(&sessions, &mut headers);
+        assert_eq!(headers[COOKIE], "theme=dark");
     }
 }

@@ -32,9 +32,9 @@ pub const SESSION_OVER: &str = "session_over";
 /// A response on its way to the server layer.
 pub type Reply = Response<ReplyBody>;
 
-/// `reply`, without its body when it is one that we made and the answer is one to HEAD. HTTP/1.1 leaves it out by itself; HTTP/2
+/// Takes the body out of `reply` when it is one that we made and the answer is one to HEAD. HTTP/1.1 leaves it out by itself; HTTP/2
 /// frames whatever it is given, and a client ends the stream over it.
-pub fn fitting(mut reply: Reply, to_head: bool) -> Reply {
+pub fn fit(reply: &mut Reply, to_head: bool) {
     if to_head && let Source::Full(body) = &reply.body().source {
         let length = body.size_hint().exact();
         reply.body_mut().source = Source::Full(FullBody::empty());
@@ -42,7 +42,6 @@ pub fn fitting(mut reply: Reply, to_head: bool) -> Reply {
             reply.headers_mut().entry(CONTENT_LENGTH).or_insert(HeaderValue::from(length));
         }
     }
-    reply
 }
 
 /// A synthetic body or a forwarded one, counted for the access log.

@@ -123,7 +123,7 @@ impl Ticket {
                     lane.speaks.set(Speaks::Http1);
                 }
                 let life = Life::new(&lane.endpoint, (peer, generation), until, permit);
-                Carrier::Http1(Connection { sender, driver, life })
+                Carrier::Http1(Box::new(Connection { sender, driver, life }))
             }
             Link::Http2(sender, most) => {
                 lane.speaks.set(Speaks::Http2);
@@ -191,7 +191,7 @@ async fn whole_request_or<T>(wait: &Wait, comes: impl Future<Output = T>) -> Res
 
 enum Granted {
     Permit(OwnedSemaphorePermit),
-    Connection(Connection),
+    Connection(Box<Connection>),
 }
 
 /// A request's place in an upstream's queue.

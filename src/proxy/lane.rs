@@ -34,7 +34,7 @@ pub(super) struct Lane {
     /// Counts the failures to open one, so that those who waited for it need not each fail on their own.
     pub(super) failed: Cell<u64>,
     /// Requests that wait for a connection, the longest waiting first.
-    pub(super) queue: RefCell<VecDeque<oneshot::Sender<Connection>>>,
+    pub(super) queue: RefCell<VecDeque<oneshot::Sender<Box<Connection>>>>,
     pub(super) handed_on: Cell<u32>,
     /// Requests on a connection that was there already, since the last sweep.
     pub(super) reused: Cell<u64>,
@@ -58,7 +58,7 @@ pub(super) struct Connection {
 
 #[derive(Debug)]
 pub(super) struct Idle {
-    pub(super) connection: Connection,
+    pub(super) connection: Box<Connection>,
     pub(super) since: Timestamp,
     pub(super) until: Timestamp,
 }
@@ -235,7 +235,7 @@ impl Lane {
     }
 
     /// A connection whose exchange is complete: for who waits for one, or idle until `idle_until` as one of `max_idle`.
-    pub(super) fn take_back(&self, mut connection: Connection, max_idle: usize, idle_until: Timestamp) {
+    pub(super) fn take_back(&self, mut connection: Box<Connection>, max_idle: usize, idle_until: Timestamp) {
         let now = self.shared.now.get();
         // Not ready: the request body is still on its way although the response has ended. Such a connection is not reused.
         if connection.sender.is_closed() || !connection.sender.is_ready() || connection.life.is_over(now) {

@@ -1,7 +1,7 @@
 //! One worker's connections to its upstreams.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
@@ -35,7 +35,7 @@ pub struct Counters {
 pub struct UpstreamPool {
     shared: Rc<Shared>,
     clock: Arc<dyn Clock>,
-    lanes: RefCell<HashMap<u64, Rc<Lane>>>,
+    lanes: RefCell<BTreeMap<u64, Rc<Lane>>>,
 }
 
 impl UpstreamPool {
@@ -152,7 +152,8 @@ pub(super) struct Lease {
 
 #[derive(Debug)]
 pub(super) enum Carrier {
-    Http1(Connection),
+    /// Boxed: it is large, and goes with the body of every answer.
+    Http1(Box<Connection>),
     Http2(Stream),
 }
 

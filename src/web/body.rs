@@ -99,8 +99,10 @@ impl Progress {
 /// A request body on its way in. Over HTTP/1 it tells the connection's [`HeadWatch`] when it has ended, because the next byte on
 /// the wire then starts another request. Request trailers are dropped here unless [`InboundBody::allow_trailers`] lets them pass:
 /// an identity header is never accepted as one (P14).
+#[derive(Default)]
 pub struct InboundBody {
-    incoming: Incoming,
+    /// `None` is the body of no request: it is empty.
+    incoming: Option<Incoming>,
     watched: Watched,
     trailers: Option<TrailerFilter>,
     limit: Option<Limit>,
@@ -126,8 +128,9 @@ pub enum BodyError {
 /// Which names may stand in a trailer, beside what [`trailers::keep_permitted`] never lets pass.
 pub type TrailerFilter = Arc<dyn Fn(&HeaderName) -> bool + Send + Sync>;
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 enum Watched {
+    #[default]
     No,
     Http1(Rc<HeadWatch>),
     Http2(Rc<Progress>),
@@ -137,7 +140,8 @@ impl InboundBody {
     /// The body of an HTTP/1 request on the connection that `watch` follows.
     pub fn new(incoming: Incoming, watch: Option<Rc<HeadWatch>>) -> Self {
         let watch = watch.filter(|_| !incoming.is_end_stream());
-        Self { incoming, watched: watch.map_or(Watched::No, Watched::Http1), trailers: None, limit: None }
+        let watched = watch.map_or(Watched::No, Watched::Http1);
+        Self { incoming: Some(incoming), watched, trailers: None, limit: None }
     }
 
     /// The body of an HTTP/2 stream.
@@ -145,7 +149,7 @@ impl InboundBody {
         let open = !incoming.is_end_stream();
         progress.open.set(open);
         let watched = if open { Watched::Http2(progress) } else { Watched::No };
-        Self { incoming, watched, trailers: None, limit: None }
+        Self { incoming: Some(incoming), watched, trailers: None, limit: None }
     }
 
     /// Bounds the body: beyond `most` bytes it fails, and the answer turns true. For a body that says its length there is nothing
@@ -172,11 +176,13 @@ impl Body for InboundBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         loop {
-            let polled = Pin::new(&mut self.incoming).poll_frame(cx);
-            if let Watched::Http2(progress) = &self.watched {
+            let this = &mut *self;
+            let Some(incoming) = &mut this.incoming else { return Poll::Ready(None) };
+            let polled = Pin::new(&mut *incoming).poll_frame(cx);
+            if let Watched::Http2(progress) = &this.watched {
                 match polled {
                     Poll::Pending => progress.stand(),
-                    Poll::Ready(_) if self.incoming.is_end_stream() => progress.end(),
+                    Poll::Ready(_) if incoming.is_end_stream() => progress.end(),
                     Poll::Ready(_) => progress.step(),
                 }
             }
@@ -216,11 +222,11 @@ impl Body for InboundBody {
 
     fn is_end_stream(&self) -> bool {
         // Not before the end was polled: the watch must hear of it.
-        !matches!(self.watched, Watched::Http1(_)) && self.incoming.is_end_stream()
+        !matches!(self.watched, Watched::Http1(_)) && self.incoming.as_ref().is_none_or(Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
+        self.incoming.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
     }
 }
 
