@@ -11,6 +11,8 @@ use crate::gateway::request_id::RequestId;
 use crate::session::SessionManager;
 use crate::web::fields::remove_all;
 
+const PRIVATE: &str = "private";
+
 /// Guards the headers of an upstream's response. `personal`: the upstream was told who asks. `ours` is our own Set-Cookie.
 pub fn guard(
     sessions: &SessionManager,
@@ -19,7 +21,13 @@ pub fn guard(
     ours: Option<HeaderValue>,
     id: RequestId,
 ) {
-    let sets_cookie = headers.contains_key(SET_COOKIE);
+    // One walk: a lookup per name that might be there costs more than looking at the few that are.
+    let (mut sets_cookie, mut has_cache_control, mut outranked) = (false, false, false);
+    for name in headers.keys() {
+        sets_cookie |= *name == SET_COOKIE;
+        has_cache_control |= *name == CACHE_CONTROL;
+        outranked |= outranks_cache_control(name);
+    }
     if sets_cookie {
         withhold_forged_cookies(sessions, headers, id);
     }
@@ -27,11 +35,17 @@ pub fn guard(
         headers.append(SET_COOKIE, cookie);
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     } else if personal || sets_cookie {
-        make_private(headers);
+        if has_cache_control {
+            make_private(headers);
+        } else {
+            headers.insert(CACHE_CONTROL, HeaderValue::from_static(PRIVATE));
+        }
     } else {
         return;
     }
-    remove_all(headers, outranks_cache_control);
+    if outranked {
+        remove_all(headers, outranks_cache_control);
+    }
 }
 
 /// Whether an app speaks by it to some shared caches past `Cache-Control`, which it outranks there: a targeted field, each cache
@@ -77,7 +91,7 @@ pub(super) fn make_private(headers: &mut HeaderMap) {
             .filter_map(|v| v.to_str().ok())
             .collect::<Vec<_>>()
             .join(", ");
-        let value = if several { private(&joined) } else { HeaderValue::from_static("private") };
+        let value = if several { private(&joined) } else { HeaderValue::from_static(PRIVATE) };
         headers.insert(CACHE_CONTROL, value);
         return;
     };
@@ -106,7 +120,6 @@ fn is_shared(directive: &str) -> bool {
 
 /// The directives of `text` but the shared ones, after `private` where they are not strict by themselves.
 fn private(text: &str) -> HeaderValue {
-    const PRIVATE: &str = "private";
     let kept = || directives(text).filter(|d| !is_shared(d) && !d.eq_ignore_ascii_case(PRIVATE));
     let mut value = String::with_capacity(PRIVATE.len() + 2 * text.len() + 2);
     if text.contains('"') || !kept().any(|d| d.eq_ignore_ascii_case("no-store")) {

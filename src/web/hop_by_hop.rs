@@ -33,10 +33,14 @@ pub fn strip_response(headers: &mut HeaderMap) {
 
 /// One walk over the names: a lookup per name that might be there costs more than looking at the few that are.
 fn strip(headers: &mut HeaderMap, also: impl Fn(&str) -> bool) {
-    if headers.contains_key(CONNECTION) {
-        for name in nominated(headers) {
-            headers.remove(name);
+    let mut lines = headers.get_all(CONNECTION).iter();
+    if let Some(first) = lines.next() {
+        if lines.next().is_some() || !names_nothing(first.as_bytes()) {
+            for name in nominated(headers) {
+                headers.remove(name);
+            }
         }
+        headers.remove(CONNECTION);
     }
     remove_all(headers, |name| is_hop_by_hop(name.as_str()) || also(name.as_str()));
 }
@@ -47,12 +51,17 @@ fn is_hop_by_hop(name: &str) -> bool {
         || name.starts_with("proxy-")
 }
 
-/// The names in all Connection lines that may be removed. Usually none, and then nothing is allocated.
+/// What stands in a Connection line and names no field.
+fn names_nothing(token: &[u8]) -> bool {
+    token.eq_ignore_ascii_case(b"keep-alive") || token.eq_ignore_ascii_case(b"close")
+}
+
+/// The names in all Connection lines that may be removed.
 fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
     let tokens = headers.get_all(CONNECTION).iter().flat_map(|v| v.as_bytes().split(|b| *b == b','));
     tokens
         .map(<[u8]>::trim_ascii)
-        .filter(|t| !t.eq_ignore_ascii_case(b"close") && !t.eq_ignore_ascii_case(b"keep-alive"))
+        .filter(|token| !names_nothing(token))
         .filter_map(|t| HeaderName::from_bytes(t).ok())
         .filter(|n| *n != HOST && *n != CONTENT_LENGTH)
         .collect()
