@@ -40,7 +40,7 @@ const BLOCKING_THREADS: usize = 16;
 
 /// Tasks that a worker runs before it looks at its sockets again. With the library's 61 a burst of connections keeps all others waiting
 /// for several times as long; each look costs a system call.
-const TASKS_BETWEEN_LOOKS: u32 = 16;
+const TASKS_BETWEEN_LOOKS: u32 = 32;
 
 /// A worker could not be started.
 #[derive(Debug, thiserror::Error)]
