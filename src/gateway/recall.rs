@@ -71,7 +71,7 @@ impl Recall {
         let managed = sessions.manage(headers, caller, activity, now);
         // What is remembered must be the whole answer: one cookie of ours, nothing rejected, nothing to set.
         let plain = managed.set_cookie.is_none() && managed.rejected.is_none();
-        let remembered = match (&managed.session, only_field(headers)) {
+        let remembered = match (&managed.session, only_field(headers).and_then(copied)) {
             (Some(session), Some(field))
                 if plain && sessions.cookies_of_ours(headers, caller.secure) == 1 =>
             {
@@ -79,7 +79,7 @@ impl Recall {
                 rest.insert(COOKIE, field.clone());
                 sessions.withhold_cookie(&mut rest);
                 Some(Remembered {
-                    field: field.clone(),
+                    field,
                     secure: caller.secure,
                     session: session.clone(),
                     rest: rest.remove(COOKIE),
@@ -113,6 +113,11 @@ impl Withheld {
             Self::Unread => sessions.withhold_cookie(headers),
         }
     }
+}
+
+/// The field in memory of its own: the one that came is a part of the connection's buffer, all of which it would keep.
+fn copied(field: &HeaderValue) -> Option<HeaderValue> {
+    HeaderValue::from_bytes(field.as_bytes()).ok()
 }
 
 /// The Cookie field when there is exactly one.

@@ -19,6 +19,10 @@ pub(super) trait ClientStream: AsyncRead + AsyncWrite + Unpin + 'static {
 
     /// Whether the client has closed its sending side or reset the connection, even behind bytes that nobody has read.
     fn has_left(&self) -> bool;
+
+    /// Ready when the socket may have something to read, be it the end. Right only after a read has found nothing: what lies in a
+    /// buffer before the socket's own is not looked at.
+    fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 }
 
 /// What the runtime knows of a socket already: nothing is read, and the system is not asked.
@@ -46,6 +50,10 @@ impl ClientStream for tokio::net::TcpStream {
     fn has_left(&self) -> bool {
         is_read_closed(self.ready(Interest::READABLE))
     }
+
+    fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_read_ready(cx)
+    }
 }
 
 impl ClientStream for tokio::net::UnixStream {
@@ -55,6 +63,10 @@ impl ClientStream for tokio::net::UnixStream {
 
     fn has_left(&self) -> bool {
         is_read_closed(self.ready(Interest::READABLE))
+    }
+
+    fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_read_ready(cx)
     }
 }
 
@@ -69,5 +81,10 @@ impl<T: ClientStream> ClientStream for TlsStream<T> {
 
     fn has_left(&self) -> bool {
         self.get_ref().0.has_left()
+    }
+
+    /// A read has taken every whole record there was; the rest of one comes from the socket.
+    fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.get_ref().0.poll_readable(cx)
     }
 }

@@ -1,4 +1,7 @@
 //! What lies between an accepted socket and its first request: the PROXY header, the TLS handshake, and which HTTP it is to be.
+//!
+//! Each step lies in a box of its own and goes when it is done: a task keeps for life the room that its largest step takes, and there
+//! are many connections that wait.
 
 use std::future::poll_fn;
 use std::io;
@@ -38,8 +41,8 @@ pub(super) async fn serve<T: ClientStream, S: Service>(
             tracing::debug!(?peer, "a connection for a PROXY listener is from nobody we trust");
             return;
         }
-        let header = pin!(proxy_protocol::read_header(&mut stream));
-        match while_opening(&activity, header, "PROXY header").await {
+        let mut header = Box::pin(proxy_protocol::read_header(&mut stream));
+        match while_opening(&activity, header.as_mut(), "PROXY header").await {
             Some(Some(client)) => {
                 peer.address = Some(client);
                 if !worker.service.trusts(&peer) && !place.is_of(client.ip()) {
@@ -52,17 +55,25 @@ pub(super) async fn serve<T: ClientStream, S: Service>(
     }
     let streams = place.streams();
     if role.tls {
-        return over_tls(worker, stream, peer, streams, activity).await;
+        let opened = Box::pin(over_tls(worker, stream, peer, streams, activity)).await;
+        if let Some(serving) = opened {
+            serving.await;
+        }
+        return;
     }
     if role.h2c {
-        let Some(told) = while_opening(&activity, pin!(preface::tell(stream)), "first request").await else {
-            return;
+        let told = {
+            let mut telling = Box::pin(preface::tell(stream));
+            while_opening(&activity, telling.as_mut(), "first request").await
         };
-        let (begins, stream) = told;
+        let Some((begins, stream)) = told else { return };
         return over_http(worker, begins, stream, peer, None, streams, activity).await;
     }
     over_http(worker, Begins::Http1, stream, peer, None, streams, activity).await;
 }
+
+/// A connection on which HTTP has begun.
+type Serving<'a> = Pin<Box<dyn Future<Output = ()> + 'a>>;
 
 async fn over_tls<T: ClientStream, S: Service>(
     worker: &Worker<S>,
@@ -70,27 +81,27 @@ async fn over_tls<T: ClientStream, S: Service>(
     mut peer: Peer,
     streams: SourceStreams,
     activity: Rc<Activity>,
-) {
-    let Some(tls) = worker.tls.as_deref().map(Tls::current) else { return };
+) -> Option<Serving<'_>> {
+    let tls = worker.tls.as_deref().map(Tls::current)?;
     let shaking = pin!(TlsAcceptor::from(Arc::clone(&tls.config)).accept(stream));
     // A client that did not make it sees an alert where TLS has one to say.
-    let Some(stream) = while_opening(&activity, shaking, "TLS handshake").await else { return };
+    let stream = while_opening(&activity, shaking, "TLS handshake").await?;
     let session = stream.get_ref().1;
     peer.secure = true;
     peer.certificate = session.peer_certificates().and_then(|c| c.first()).and_then(ClientCertificate::read);
     // A session that is resumed brings the certificate of its first handshake along, and nobody has looked at its date since.
     if peer.certificate.as_ref().is_some_and(|certificate| certificate.not_after < worker.now()) {
         tracing::debug!(?peer, "the certificate of a client has expired since its session began");
-        return;
+        return None;
     }
     let begins = if session.alpn_protocol() == Some(H2) { Begins::Http2 } else { Begins::Http1 };
     let hsts = tls.hsts.clone();
     // What is replaced meanwhile need not stay in memory for as long as this connection does.
     drop(tls);
-    over_http(worker, begins, stream, peer, hsts, streams, activity).await;
+    Some(over_http(worker, begins, stream, peer, hsts, streams, activity))
 }
 
-async fn over_http<T: ClientStream, S: Service>(
+fn over_http<T: ClientStream, S: Service>(
     worker: &Worker<S>,
     begins: Begins,
     stream: T,
@@ -98,14 +109,18 @@ async fn over_http<T: ClientStream, S: Service>(
     hsts: Option<HeaderValue>,
     streams: SourceStreams,
     activity: Rc<Activity>,
-) {
+) -> Serving<'_> {
     activity.opened();
     let (service, scratch) = (Rc::clone(&worker.service), &worker.scratch);
     match begins {
-        Begins::Http1 => http1::serve(&worker.http1, stream, &peer, hsts, service, activity, scratch).await,
+        Begins::Http1 => {
+            Box::pin(http1::serve(&worker.http1, stream, &peer, hsts, service, activity, scratch))
+        }
         Begins::Http2 => {
             let followed = (activity, Rc::new(Streams::of(streams)));
-            http2::serve(&worker.http2, stream, &peer, hsts, service, followed, scratch).await;
+            Box::pin(async move {
+                http2::serve(&worker.http2, stream, &peer, hsts, service, followed, scratch).await;
+            })
         }
     }
 }

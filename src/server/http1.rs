@@ -14,7 +14,7 @@ use http::header::{CONNECTION, STRICT_TRANSPORT_SECURITY};
 use http::{HeaderValue, Request, Response, StatusCode, Version};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
+use hyper::server::conn::http1::{self, Parts};
 use hyper::service::service_fn;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
@@ -31,8 +31,45 @@ use crate::web::body::InboundBody;
 use crate::web::head_watch::HeadFacts;
 use crate::web::tunnel::Tunnel;
 
+/// HTTP/1 connections of a worker that are awake at a time, above which one rests as soon as it waits for its client. What that many
+/// hold is a few megabytes; what a burst of connections takes is not given back to the system even when they rest.
+const MOST_AWAKE: usize = 512;
+
+/// A worker's side of all its HTTP/1 connections.
+pub(super) struct Http1 {
+    builder: http1::Builder,
+    /// Connections that do not rest.
+    awake: Cell<usize>,
+}
+
+impl Http1 {
+    pub(super) fn new(max_head: usize, max_headers: usize) -> Self {
+        Self { builder: builder(max_head, max_headers), awake: Cell::default() }
+    }
+}
+
+/// A connection's part in those that are awake.
+struct Awake<'a>(&'a Cell<usize>);
+
+impl<'a> Awake<'a> {
+    fn among(all: &'a Cell<usize>) -> Self {
+        all.update(|awake| awake + 1);
+        Self(all)
+    }
+
+    fn are_too_many(&self) -> bool {
+        self.0.get() > MOST_AWAKE
+    }
+}
+
+impl Drop for Awake<'_> {
+    fn drop(&mut self) {
+        self.0.update(|awake| awake.saturating_sub(1));
+    }
+}
+
 /// The settings of hyper's side.
-pub(super) fn builder(max_head: usize, max_headers: usize) -> http1::Builder {
+fn builder(max_head: usize, max_headers: usize) -> http1::Builder {
     /// hyper's own lower bound.
     const SMALLEST_BUFFER: usize = 8192;
     /// hyper's default: the fields of a head are parsed on the stack.
@@ -51,16 +88,17 @@ pub(super) fn builder(max_head: usize, max_headers: usize) -> http1::Builder {
     builder
 }
 
-/// Serves one connection to its end.
-pub(super) async fn serve<T: ClientStream, S: Service>(
-    builder: &http1::Builder,
+/// Serves one connection to its end. While its client is silent it rests: hyper's side of it, with the room for a head and for an answer
+/// under way, is dropped and made anew when something comes.
+pub(super) fn serve<'a, T: ClientStream, S: Service>(
+    http1: &'a Http1,
     stream: T,
     peer: &Peer,
     hsts: Option<HeaderValue>,
     service: Rc<S>,
     activity: Rc<Activity>,
-    scratch: &Scratch,
-) {
+    scratch: &'a Scratch,
+) -> impl Future<Output = ()> + use<'a, T, S> {
     let connection = Rc::new(service.connected(peer));
     let served = Rc::new(Served {
         service,
@@ -71,46 +109,110 @@ pub(super) async fn serve<T: ClientStream, S: Service>(
         upgrading: Cell::new(false),
         tunnel: Cell::new(None),
     });
-    let (asking, answering) = (Rc::clone(&served), Rc::clone(&served));
-    let desk = Rc::new(Desk::new(move |tray| Box::pin(answer_all(Rc::clone(&answering), tray))));
-    let io = TokioIo::new(WatchedIo::new(stream, Rc::clone(&activity)));
-    let mut http = builder
-        .serve_connection(io, service_fn(move |request| Rc::clone(&desk).answer(asked(&asking, request))));
-    let mut finishing = false;
-    let ended = poll_fn(|cx| {
+    let mut io = TokioIo::new(WatchedIo::new(stream, Rc::clone(&activity)));
+    async move {
         loop {
-            let order = activity.order(cx);
-            if order == Order::Cut {
-                return Poll::Ready(None);
+            let (asking, answering) = (Rc::clone(&served), Rc::clone(&served));
+            let desk = Rc::new(Desk::new(move |tray| Box::pin(answer_all(Rc::clone(&answering), tray))));
+            let service = service_fn(move |request| Rc::clone(&desk).answer(asked(&asking, request)));
+            let awake = Awake::among(&http1.awake);
+            // What is large lies in boxes of its own, so that a connection at rest is small.
+            let mut http = Box::new(http1.builder.serve_connection(io, service));
+            let mut finishing = false;
+            let turn = poll_fn(|cx| {
+                loop {
+                    let order = activity.order(cx);
+                    if order == Order::Cut {
+                        return Poll::Ready(Turn::Broken);
+                    }
+                    // hyper would close one that has said nothing yet, and a request may be on its way.
+                    let due = || order == Order::Finish && !activity.is_fresh();
+                    if due() && !finishing {
+                        finishing = true;
+                        Pin::new(&mut *http).graceful_shutdown();
+                    }
+                    if let Poll::Ready(ended) = Pin::new(&mut *http).poll(cx) {
+                        return Poll::Ready(ended.map_or(Turn::Broken, |()| Turn::Ended));
+                    }
+                    if activity.begins_rest() {
+                        return Poll::Ready(Turn::Rests);
+                    }
+                    let again = due() && !finishing || awake.are_too_many() && activity.may_rest();
+                    if !again {
+                        return Poll::Pending;
+                    }
+                }
+            })
+            .await;
+            drop(awake);
+            // Asked before hyper lets go of an answer, which then passes for a whole one.
+            let half_answered = activity.is_half_answered();
+            let Parts { io: back, read_buf: early, .. } = {
+                // Out of its box here, or the box would stay until the next turn.
+                let http = http;
+                http.into_parts()
+            };
+            match turn {
+                Turn::Ended => return Box::pin(ended(back.into_inner(), early, &served, scratch)).await,
+                Turn::Broken => {
+                    if served.unmarked.get() && half_answered {
+                        // An HTTP/1.0 client knows the end of a body by the close alone: a plain close would look complete.
+                        back.inner().stream().reset_on_close();
+                    }
+                    return;
+                }
+                Turn::Rests => {
+                    // All that can be in it are empty lines, which say nothing.
+                    drop(early);
+                    io = back;
+                }
             }
-            // hyper would close one that has said nothing yet, and a request may be on its way.
-            let due = || order == Order::Finish && !activity.is_fresh();
-            if due() && !finishing {
-                finishing = true;
-                Pin::new(&mut http).graceful_shutdown();
+            served.upgrading.set(false);
+            if !woken(io.inner().stream(), &activity).await {
+                return;
             }
-            if let Poll::Ready(ended) = Pin::new(&mut http).poll(cx) {
-                return Poll::Ready(Some(ended));
-            }
-            if !due() || finishing {
-                return Poll::Pending;
-            }
+            activity.ends_rest();
         }
+    }
+}
+
+/// Why hyper's side is left.
+enum Turn {
+    /// HTTP is over.
+    Ended,
+    /// It failed, or was cut by order.
+    Broken,
+    /// The client is silent.
+    Rests,
+}
+
+/// Waits until a resting connection has something to do; whether it is to be served again.
+async fn woken<T: ClientStream>(stream: &T, activity: &Activity) -> bool {
+    poll_fn(|cx| match activity.order(cx) {
+        Order::Cut => Poll::Ready(false),
+        // hyper ends it as it does any other.
+        Order::Finish if !activity.is_fresh() => Poll::Ready(true),
+        // A failure shows at the next read.
+        Order::Serve | Order::Finish => stream.poll_readable(cx).map(|_| true),
     })
-    .await;
-    let broken = !matches!(ended, Some(Ok(())));
-    if broken && served.unmarked.get() && activity.is_half_answered() {
-        // An HTTP/1.0 client knows the end of a body by the close alone: a plain close would look complete.
-        http.into_parts().io.inner().stream().reset_on_close();
-    } else if let Some(tunnel) = served.tunnel.take().filter(|_| !broken) {
-        let parts = http.into_parts();
-        go_through(parts.io.into_inner(), parts.read_buf, tunnel, &activity, scratch).await;
-    } else if !broken && served.upgrading.get() {
+    .await
+}
+
+/// What is left to do when HTTP has ended well. `early` is what was read behind it.
+async fn ended<T: ClientStream, S: Service>(
+    mut io: WatchedIo<T>,
+    early: Bytes,
+    served: &Served<S>,
+    scratch: &Scratch,
+) {
+    let activity = &served.activity;
+    if let Some(tunnel) = served.tunnel.take() {
+        go_through(io, early, tunnel, activity, scratch).await;
+    } else if served.upgrading.get() {
         // hyper leaves the closing to whoever takes the upgrade, and nobody did.
-        let mut io = http.into_parts().io.into_inner();
-        let _ = while_served(&activity, pin!(io.shutdown())).await;
-    } else if !broken && activity.watch.in_body() {
-        let _ = tokio::time::timeout(LINGER, linger(http.into_parts().io.into_inner(), &activity)).await;
+        let _ = while_served(activity, pin!(io.shutdown())).await;
+    } else if activity.watch.in_body() {
+        let _ = tokio::time::timeout(LINGER, linger(io, activity)).await;
     }
 }
 

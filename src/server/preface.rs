@@ -124,6 +124,10 @@ impl<T: ClientStream> ClientStream for Rewound<T> {
     fn has_left(&self) -> bool {
         self.stream.has_left()
     }
+
+    fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stream.poll_readable(cx)
+    }
 }
 
 #[cfg(test)]

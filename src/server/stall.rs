@@ -36,6 +36,10 @@ const LAST_CALL: Duration = Duration::from_secs(10);
 /// How long what a client has sent of a body may lie unread before it is asked whether it is still there.
 const UNREAD: Duration = Duration::from_secs(10);
 
+/// How long nothing comes on a connection before it rests. By the sweep's coarse time that is one sweep or two: a connection in use is
+/// never asked to, and many that come at once do not hold for long what each took to be answered.
+const REST_AFTER: Duration = Duration::from_millis(1500);
+
 /// What a connection does, as seen from its socket and its service.
 #[derive(Debug)]
 pub(super) struct Activity {
@@ -53,6 +57,7 @@ pub(super) struct Activity {
     half_closed: Cell<bool>,
     /// The sweep wants to know whether the client has left: hyper does not look.
     look: Cell<bool>,
+    rest: Cell<Rest>,
     /// When it was told to finish.
     finish_since: Cell<Option<Timestamp>>,
     /// Present once the connection speaks HTTP/2.
@@ -90,6 +95,16 @@ pub(super) enum Order {
     Cut,
 }
 
+/// Whether an HTTP/1 connection is held in as little memory as it takes to wait for its client.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Rest {
+    #[default]
+    Awake,
+    /// Nothing comes: the driving task is to see to it.
+    Due,
+    Resting,
+}
+
 impl Activity {
     pub(super) fn new(now: Rc<Cell<Timestamp>>) -> Self {
         let start = now.get();
@@ -105,6 +120,7 @@ impl Activity {
             body_failed: Cell::new(false),
             half_closed: Cell::new(false),
             look: Cell::new(false),
+            rest: Cell::default(),
             finish_since: Cell::new(None),
             streams: RefCell::default(),
             order: Cell::default(),
@@ -257,6 +273,52 @@ impl Activity {
     /// Has the driving task ask the socket: it is the only one that can.
     fn look(&self) {
         self.look.set(true);
+        self.wake_driver();
+    }
+
+    /// Has the driving task put the connection to rest, if it has been silent for long enough.
+    pub(super) fn rest_if_silent(&self) {
+        let silent = self.now.get().since(self.phase_since.get()) >= REST_AFTER;
+        if silent && self.may_rest() {
+            self.wake_driver();
+        }
+    }
+
+    /// The connection is to rest if nothing happens at the next look at it; whether that is news.
+    pub(super) fn may_rest(&self) -> bool {
+        let news = self.rest.get() == Rest::Awake && self.can_rest();
+        if news {
+            self.rest.set(Rest::Due);
+        }
+        news
+    }
+
+    /// Whether the connection rests from now on: it was to, and nothing has happened since.
+    pub(super) fn begins_rest(&self) -> bool {
+        let begins = self.rest.get() == Rest::Due && self.can_rest();
+        if begins {
+            self.rest.set(Rest::Resting);
+        }
+        begins
+    }
+
+    /// The connection is served again.
+    pub(super) fn ends_rest(&self) {
+        self.rest.set(Rest::Awake);
+    }
+
+    /// Whether nothing is held of the client's, nor owed to it: the last read found nothing, all that was read made up whole
+    /// requests, and their answers are on their way.
+    fn can_rest(&self) -> bool {
+        matches!(self.phase.get(), Phase::Fresh | Phase::Idle)
+            && self.order.get() == Order::Serve
+            && self.read_waits.get()
+            && !self.write_waits.get()
+            && self.watch.is_between_requests()
+            && self.streams.borrow().is_none()
+    }
+
+    fn wake_driver(&self) {
         if let Some(driver) = self.driver.borrow().as_ref() {
             driver.wake_by_ref();
         }
@@ -288,9 +350,7 @@ impl Activity {
         if order == Order::Finish {
             self.finish_since.set(Some(self.now.get()));
         }
-        if let Some(driver) = self.driver.borrow().as_ref() {
-            driver.wake_by_ref();
-        }
+        self.wake_driver();
     }
 
     /// The standing order; `cx` is woken when it changes.
@@ -305,6 +365,7 @@ impl Activity {
 
     fn enter(&self, phase: Phase) {
         self.phase.set(phase);
+        self.rest.set(Rest::Awake);
         self.phase_since.set(self.now.get());
     }
 }

@@ -20,6 +20,7 @@ mod departures;
 mod multiplexed;
 mod multiplexed_tunnels;
 mod openings;
+mod resting;
 mod slow_clients;
 mod tunnels;
 mod turns;

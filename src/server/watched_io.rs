@@ -173,6 +173,10 @@ impl<T: ClientStream> ClientStream for WatchedSocket<T> {
     fn has_left(&self) -> bool {
         self.socket.has_left()
     }
+
+    fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.socket.poll_readable(cx)
+    }
 }
 
 #[cfg(test)]
@@ -218,6 +222,10 @@ mod tests {
         fn has_left(&self) -> bool {
             false
         }
+
+        fn poll_readable(&self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
     }
 
     /// Takes everything at once, as TLS does with what is small, and passes it on when it is told to.
@@ -261,6 +269,10 @@ mod tests {
 
         fn has_left(&self) -> bool {
             false
+        }
+
+        fn poll_readable(&self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Pending
         }
     }
 

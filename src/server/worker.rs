@@ -10,7 +10,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use hyper::server::conn::http1::Builder as Http1;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{Notify, oneshot, watch};
 
@@ -20,6 +19,7 @@ use crate::server::accept::accept_all;
 use crate::server::caps::Count;
 use crate::server::client_stream::ClientStream;
 use crate::server::drain::{DrainReport, Phase};
+use crate::server::http1::Http1;
 use crate::server::http2::Http2Limits;
 use crate::server::listener::{Accepted, Listener, Role};
 use crate::server::metrics::OpenConnection;
@@ -187,7 +187,7 @@ impl<S: Service> Worker<S> {
             places,
             refused: Cell::new(0),
             service: Rc::new(service),
-            http1: http1::builder(settings.max_head, settings.max_headers),
+            http1: Http1::new(settings.max_head, settings.max_headers),
             http2: settings.http2,
             scratch: Scratch::default(),
             tls,
@@ -276,6 +276,7 @@ impl<S: Service> Worker<S> {
         }
         for activity in self.connections.borrow().values() {
             activity.tell(activity.judge(&self.limits));
+            activity.rest_if_silent();
         }
     }
 

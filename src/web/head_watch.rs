@@ -59,6 +59,13 @@ impl HeadWatch {
     pub fn in_body(&self) -> bool {
         matches!(self.state.borrow().place, Place::Skip(_) | Place::Chunked)
     }
+
+    /// Whether all that was read are whole requests whose facts were taken, and no byte of another but empty lines.
+    pub fn is_between_requests(&self) -> bool {
+        let state = self.state.borrow();
+        let none_waits = state.first.is_none() && state.further.is_empty();
+        state.place == Place::Head && !state.head.begun && state.line.is_empty() && none_waits
+    }
 }
 
 /// The part of a line that is kept when a read ends within it. A longer Content-Length line is not canonical; nothing else

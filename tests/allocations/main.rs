@@ -20,15 +20,19 @@
 mod count;
 mod http1;
 mod http2;
+mod idle;
 #[path = "../integration/support/mod.rs"]
 #[expect(dead_code, reason = "the behaviour tests use the rest")]
 mod support;
 mod upstream;
 
-use std::sync::Arc;
+use std::net::TcpStream;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use fluidgate::base::secret::{Random, RandomError};
+use support::PATIENCE;
 use support::gateway::Setup;
+use support::tls::{Authority, TlsClient};
 
 use crate::count::{Cost, most_frequent, print_sites};
 use crate::upstream::Upstream;
@@ -75,15 +79,59 @@ impl Random for Ones {
     }
 }
 
+fn routes(upstream: &Upstream) -> String {
+    let url = upstream.url();
+    format!(
+        "[[routes]]\nupstream = [\"{url}\"]\n[[routes]]\npath = \"/open\"\naccess = \"public\"\nupstream = [\"{url}\"]\n"
+    )
+}
+
+/// Bytes that the gateway may keep for a silent connection of HTTP/1, plain and over TLS.
+const KEPT: [usize; 2] = [2_500, 10_000];
+
+/// Counts are of the whole process: one test at a time.
+static ALONE: Mutex<()> = Mutex::new(());
+
+#[test]
+fn a_silent_connection_keeps_no_more_than_is_written_here() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let upstream = Upstream::start();
+    let authority = Authority::new();
+    let gateway =
+        Setup { workers: 1, ..Setup::routes(routes(&upstream)) }.tls(&authority, &["wiki.test"]).start();
+    let cookie = format!("Cookie: {}\r\n", gateway.cookie_of("ada"));
+    let plain = idle::kept(
+        || {
+            let mut stream = TcpStream::connect(gateway.address()).unwrap();
+            stream.set_read_timeout(Some(PATIENCE)).unwrap();
+            idle::ask(&mut stream, "/wiki/picture.png", &cookie);
+            stream
+        },
+        KEPT[0],
+    );
+    let client = TlsClient::trusting(&authority);
+    let over_tls = idle::kept(
+        || {
+            let mut stream = client.connect(gateway.tls_address(), "wiki.test").unwrap();
+            idle::ask(&mut stream, "/open/picture.png", "");
+            stream.into_parts().1
+        },
+        KEPT[1],
+    );
+    println!("plain: {plain} bytes, over TLS: {over_tls} bytes");
+    assert!(
+        plain <= KEPT[0] && over_tls <= KEPT[1],
+        "plain: {plain}, over TLS: {over_tls}; at most {KEPT:?}"
+    );
+}
+
 #[test]
 fn a_request_asks_for_memory_exactly_as_often_as_is_written_here() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let upstream = Upstream::start();
-    let url = upstream.url();
-    let routes = format!(
-        "[[routes]]\nupstream = [\"{url}\"]\n[[routes]]\npath = \"/open\"\naccess = \"public\"\nupstream = [\"{url}\"]\n"
-    );
-    let gateway =
-        Setup { workers: 1, random: Arc::new(Ones), ..Setup::routes(routes) }.listen(LISTEN).start();
+    let gateway = Setup { workers: 1, random: Arc::new(Ones), ..Setup::routes(routes(&upstream)) }
+        .listen(LISTEN)
+        .start();
     let cookie = gateway.cookie_of("ada");
     let asked = [("/open/picture.png", None), ("/wiki/picture.png", Some(cookie.as_str()))];
 
