@@ -67,6 +67,23 @@ const FORWARDED: &[u8] = b"x-forwarded-";
 /// Those of one connection to a proxy, which go where they are spelt plainly.
 const PROXY: &[u8] = b"proxy-";
 
+/// Signs that are neither letters, digits nor `-`: looked up, as every name of every request is read through.
+const ODD: [bool; 256] = {
+    let mut odd = [true; 256];
+    let mut byte = 0_u8;
+    while byte < 128 {
+        #[expect(
+            clippy::indexing_slicing,
+            reason = "computed when compiled: out of bounds would not compile"
+        )]
+        {
+            odd[byte as usize] = !byte.is_ascii_alphanumeric() && byte != b'-';
+        }
+        byte += 1;
+    }
+    odd
+};
+
 /// Which attribute of an identity a header carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Attribute {
@@ -186,7 +203,7 @@ impl HeaderFirewall {
     }
 
     fn is_refused(&self, name: &[u8], odd: OddNames) -> bool {
-        let is_odd = name.iter().any(|byte| !byte.is_ascii_alphanumeric() && *byte != b'-');
+        let is_odd = name.iter().any(|byte| ODD.get(usize::from(*byte)) != Some(&false));
         if !is_odd {
             return self.lengths & length_bit(name.len()) != 0 && self.names.contains(name);
         }

@@ -157,7 +157,7 @@ async fn walk(
             note.decision(Verdict::Refuse, Some("encoded_slash"));
             return refuse("encoded_slash", request.headers());
         }
-        RouteMatch::One(route) => route.clone(),
+        RouteMatch::One(route) => route,
         RouteMatch::Ambiguous => {
             note.decision(Verdict::Refuse, Some("ambiguous_path"));
             return refuse("ambiguous_path", request.headers());
@@ -257,7 +257,7 @@ async fn walk(
         gateway: &gateway,
         connection,
         client: &client,
-        route: &route,
+        route,
         via: worker.via(),
         id,
         id_field,
