@@ -9,7 +9,7 @@ import base64
 import hashlib
 import secrets
 
-from peers import GROUP, PASSWORD, PROXY_CORE, USER, free_port, program
+from peers import GROUP, PASSWORD, PROXY_CORE, USER, Unmeasurable, free_port, program
 
 ONE_THREAD = {"GOMAXPROCS": "1"}  # what Go would choose by itself on one core; said, so that it is sure
 KEPT = "keepalive 64; keepalive_requests 1000000000;"
@@ -66,6 +66,14 @@ def nginx_asking(rig, upstream):
     peer = nginx(rig, upstream, name, question, block, user="$user", group="$groups")
     peer.also, peer.cookie = [service], service.cookie
     return peer
+
+
+def hyper(rig, upstream, program, name):
+    """The HTTP library that fluidgate is built on, forwarding and adding nine fields, and doing nothing else."""
+    if not program:
+        raise Unmeasurable("benches/floor is not built")
+    port = free_port()
+    return rig.start(name, [program, f"127.0.0.1:{port}", f"127.0.0.1:{upstream}"], PROXY_CORE, port)
 
 
 def haproxy(rig, upstream, connections=1024):
