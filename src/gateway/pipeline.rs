@@ -79,7 +79,7 @@ async fn walk(
     let id = connection.name(worker.next_id(), request.headers());
     let id_field = id.header();
     note.id = Some(id_field.clone());
-    note.line(|line| line.begin(id, now, &client));
+    note.line(|line| line.begin(id_field.clone(), now, &client));
     let refuse_as = |status, code, headers: &HeaderMap| {
         let failure = Failure::new(status, code, NOT_UNDERSTOOD);
         closing(failure.reply(&gateway.pages, accepts_html(headers), id))

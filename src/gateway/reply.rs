@@ -18,7 +18,6 @@ use crate::base::clock::Timestamp;
 use crate::base::identity::Identity;
 use crate::gateway::RouteTarget;
 use crate::gateway::open_streams::{SessionOver, SessionWatch};
-use crate::gateway::request_id::RequestId;
 use crate::gateway::tunnel::LiveTunnel;
 use crate::observe::access_log::{Line, WorkerLog};
 use crate::proxy::ForwardedBody;
@@ -196,7 +195,7 @@ impl Drop for ReplyBody {
 pub struct OpenLine {
     log: Rc<WorkerLog>,
     started: Instant,
-    begun: Option<(RequestId, Timestamp)>,
+    begun: Option<(HeaderValue, Timestamp)>,
     method: Method,
     target: Uri,
     version: Version,
@@ -244,24 +243,20 @@ impl OpenLine {
     }
 
     /// Notes the request's id, when its head had been read, and who sent it.
-    pub fn begin(&mut self, id: RequestId, at: Timestamp, client: &ClientView) {
+    pub fn begin(&mut self, id: HeaderValue, at: Timestamp, client: &ClientView) {
         self.begun = Some((id, at));
         self.client = client.address;
     }
 
     /// Writes the line, of `sent` bytes.
-    pub fn write<'a>(&'a self, sent: u64) {
-        let Some((id, at)) = self.begun else { return };
-        let text = |value: &'a Option<HeaderValue>| {
-            value.as_ref().map(|value| String::from_utf8_lossy(value.as_bytes()))
-        };
-        let (id, host, user_agent) = (id.short(), text(&self.host), text(&self.user_agent));
+    pub fn write(&self, sent: u64) {
+        let Some((id, at)) = &self.begun else { return };
         self.log.write(&Line {
-            at,
-            request_id: id.as_str(),
+            at: *at,
+            request_id: id.as_bytes(),
             client: self.client,
             method: self.method.as_str(),
-            host: host.as_deref().unwrap_or_default(),
+            host: self.host.as_ref().map(HeaderValue::as_bytes).unwrap_or_default(),
             path: self.target.path(),
             protocol: match self.version {
                 Version::HTTP_10 => "HTTP/1.0",
@@ -277,7 +272,7 @@ impl OpenLine {
             user: self.identity.as_ref().map(|identity| identity.user()),
             decision: self.decision,
             reason: self.reason,
-            user_agent: user_agent.as_deref(),
+            user_agent: self.user_agent.as_ref().map(HeaderValue::as_bytes),
         });
     }
 }

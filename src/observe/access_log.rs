@@ -1,28 +1,27 @@
-//! One line per request, formatted into a buffer of the worker and written by a thread of its own.
+//! One line per request, written into a page of the worker and from there to its target by a thread of its own.
 //!
-//! A worker never waits: it hands full buffers over a bounded channel, and when the disk cannot keep up, whole buffers are
-//! dropped and counted. Cookies, tokens, credentials and query strings are never logged.
+//! A worker never waits: it hands full pages over a bounded channel and gets them back empty, and when the disk cannot keep up,
+//! whole pages are dropped and counted. Cookies, tokens, credentials and query strings are never logged.
 
 use std::cell::RefCell;
 use std::convert::Infallible;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, channel, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, channel, sync_channel};
 use std::time::Duration;
 
-use serde::Serialize;
-use serde_json::Serializer;
-use serde_json::ser::Formatter;
-
-use crate::base::clock::Timestamp;
+pub use crate::observe::access_log::line::Line;
 use crate::observe::access_log::moment::Seconds;
+use crate::observe::access_log::page::Page;
 use crate::observe::log_target::LogTarget;
 
+pub(in crate::observe) mod escape;
+mod line;
 pub(in crate::observe) mod moment;
+pub(in crate::observe) mod page;
 
 /// The access log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,57 +50,24 @@ pub enum Format {
     Text,
 }
 
-/// What one line says.
-#[derive(Clone, Copy, Debug)]
-pub struct Line<'a> {
-    /// When the request head had been read.
-    pub at: Timestamp,
-    /// The request's id, as in error pages and diagnostics.
-    pub request_id: &'a str,
-    /// The client's address as resolved through trusted proxies; `None` for an unknown one (unix socket).
-    pub client: Option<IpAddr>,
-    /// The request method.
-    pub method: &'a str,
-    /// The Host field as sent.
-    pub host: &'a str,
-    /// The path as sent, without the query.
-    pub path: &'a str,
-    /// `HTTP/1.1` and so on.
-    pub protocol: &'a str,
-    /// The status answered.
-    pub status: u16,
-    /// Body bytes handed to the client's connection.
-    pub bytes_out: u64,
-    /// Of a tunnel: bytes the client sent into it.
-    pub bytes_in: Option<u64>,
-    /// From the head read to the last body byte handed over.
-    pub duration: Duration,
-    /// From the request handed to the upstream to its response head; `None` when not forwarded.
-    pub upstream: Option<Duration>,
-    /// The route's name, when one matched.
-    pub route: Option<&'a str>,
-    /// The user whose live session the request carried.
-    pub user: Option<&'a str>,
-    /// `allow`, `challenge`, `deny`, `refuse`, or `own` for our own pages.
-    pub decision: &'a str,
-    /// A stable code that says why, when there is more to say than the decision.
-    pub reason: Option<&'a str>,
-    /// The User-Agent field.
-    pub user_agent: Option<&'a str>,
-}
-
 /// The log of the whole process. Dropping the last handle ends the writing thread after it has written everything.
 #[derive(Debug)]
 pub struct AccessLog {
     format: Format,
-    sender: SyncSender<Vec<u8>>,
+    sender: SyncSender<Batch>,
     dropped: Arc<AtomicU64>,
 }
 
-/// Buffers that may wait for the disk.
-const WAITING: usize = 256;
-/// A worker's buffer is handed over at this size in bytes.
-const FULL: usize = 16 * 1024;
+/// Lines on their way to the writing thread, and where their page goes back to.
+struct Batch {
+    page: Page,
+    back: SyncSender<Page>,
+}
+
+/// Pages that may wait for the disk: 4 MiB when all are full.
+const WAITING: usize = 64;
+/// Empty pages that a worker keeps: under load the writing thread is more than one behind now and then.
+const SPARE: usize = 3;
 
 impl AccessLog {
     /// Opens the target and starts the writing thread; `None` when the log is off.
@@ -118,18 +84,21 @@ impl AccessLog {
     }
 
     fn start(format: Format, sink: Box<dyn Write + Send>) -> io::Result<(Arc<Self>, LogThread)> {
-        let (sender, receiver): (_, Receiver<Vec<u8>>) = sync_channel(WAITING);
+        let (sender, receiver): (_, Receiver<Batch>) = sync_channel(WAITING);
         let dropped = Arc::new(AtomicU64::new(0));
         let (lost, mut target) = (Arc::clone(&dropped), LogTarget::new("access", sink));
         let thread = LogThread::start("access-log", move || {
-            for buffer in receiver {
-                lost.fetch_add(u64::from(!target.write(&buffer)), Ordering::Relaxed);
+            for Batch { mut page, back } in receiver {
+                lost.fetch_add(u64::from(!target.write(page.lines())), Ordering::Relaxed);
+                page.clear();
+                // Its worker may have enough, or be gone.
+                let _ = back.try_send(page);
             }
         })?;
         Ok((Arc::new(Self { format, sender, dropped }), thread))
     }
 
-    /// Buffers dropped because the disk could not keep up, or could not be written at all.
+    /// Pages dropped because the disk could not keep up, or could not be written at all.
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }
@@ -165,154 +134,76 @@ pub(super) fn append(path: &Path) -> io::Result<File> {
 #[derive(Debug)]
 pub struct WorkerLog {
     log: Arc<AccessLog>,
-    buffer: RefCell<Vec<u8>>,
-    seconds: RefCell<Seconds>,
+    desk: RefCell<Desk>,
+}
+
+/// What a worker writes with.
+#[derive(Debug)]
+struct Desk {
+    page: Page,
+    seconds: Seconds,
+    /// Pages that have been written come back here.
+    spare: Receiver<Page>,
+    back: SyncSender<Page>,
 }
 
 impl WorkerLog {
-    /// A buffer that hands over to `log`.
+    /// A page that is handed over to `log`.
     pub fn new(log: Arc<AccessLog>) -> Self {
-        Self { log, buffer: RefCell::new(Vec::with_capacity(FULL + 4096)), seconds: RefCell::default() }
+        let (back, spare) = sync_channel(SPARE);
+        Self { log, desk: RefCell::new(Desk { page: Page::new(), seconds: Seconds::default(), spare, back }) }
     }
 
-    /// Adds a line; hands the buffer over when it is full.
+    /// Adds a line; hands the page over first when the line has no room on it.
     pub fn write(&self, line: &Line<'_>) {
-        let (mut buffer, mut seconds) = (self.buffer.borrow_mut(), self.seconds.borrow_mut());
-        match self.log.format {
-            Format::Json => line.write_json(&mut buffer, &mut seconds),
-            Format::Text => line.write_text(&mut buffer, &mut seconds),
+        let desk = &mut *self.desk.borrow_mut();
+        if desk.wrote(self.log.format, line) {
+            return;
         }
-        if buffer.len() >= FULL {
-            self.hand_over(&mut buffer);
-        }
-    }
-
-    /// Hands over what there is. To be called every fraction of a second, and at the end.
-    pub fn flush(&self) {
-        let mut buffer = self.buffer.borrow_mut();
-        if !buffer.is_empty() {
-            self.hand_over(&mut buffer);
-        }
-    }
-
-    fn hand_over(&self, buffer: &mut Vec<u8>) {
-        let full = std::mem::replace(buffer, Vec::with_capacity(FULL + 4096));
-        if self.log.sender.try_send(full).is_err() {
+        let kept = self.hand_over(desk).is_ok();
+        // No line is longer than a page.
+        if !desk.wrote(self.log.format, line) || !kept {
             self.log.dropped.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// Hands over what there is. To be called every fraction of a second. What cannot be handed over stays for the next time.
+    pub fn flush(&self) {
+        let desk = &mut *self.desk.borrow_mut();
+        if !desk.page.lines().is_empty()
+            && let Err(full) = self.hand_over(desk)
+        {
+            desk.page = full;
+        }
+    }
+
+    /// Takes up an empty page. The full one comes back when nobody takes it.
+    fn hand_over(&self, desk: &mut Desk) -> Result<(), Page> {
+        let empty = desk.spare.try_recv().unwrap_or_else(|_| Page::new());
+        let page = std::mem::replace(&mut desk.page, empty);
+        let batch = Batch { page, back: desk.back.clone() };
+        self.log.sender.try_send(batch).map_err(|refused| match refused {
+            TrySendError::Full(batch) | TrySendError::Disconnected(batch) => batch.page,
+        })
     }
 }
 
 impl Drop for WorkerLog {
     fn drop(&mut self) {
         self.flush();
+        if !self.desk.get_mut().page.lines().is_empty() {
+            self.log.dropped.fetch_add(1, Ordering::Relaxed);
+        }
     }
 }
 
-impl Line<'_> {
-    // Writing to a Vec cannot fail, so the results are let go.
-    pub(super) fn write_json(&self, out: &mut Vec<u8>, seconds: &mut Seconds) {
-        let (second, millis) = seconds.json(self.at);
-        let id = self.request_id;
-        let _ = write!(out, r#"{{"ts":"{second}{millis:03}Z","kind":"access","request_id":"{id}""#);
-        if let Some(client) = self.client {
-            let _ = write!(out, r#","client_ip":"{client}""#);
-        }
-        json_field(out, "method", self.method);
-        json_field(out, "host", self.host);
-        json_field(out, "path", self.path);
-        json_field(out, "protocol", self.protocol);
-        let _ = write!(out, r#","status":{},"bytes_out":{}"#, self.status, self.bytes_out);
-        millis_field(out, "duration_ms", self.duration);
-        if let Some(upstream) = self.upstream {
-            millis_field(out, "upstream_ms", upstream);
-        }
-        if let Some(bytes_in) = self.bytes_in {
-            let _ = write!(out, r#","bytes_in":{bytes_in}"#);
-        }
-        json_field(out, "decision", self.decision);
-        let optional = [
-            ("route", self.route),
-            ("user", self.user),
-            ("reason", self.reason),
-            ("user_agent", self.user_agent),
-        ];
-        for (name, value) in optional {
-            if let Some(value) = value {
-                json_field(out, name, value);
-            }
-        }
-        out.extend_from_slice(b"}\n");
-    }
-
-    pub(super) fn write_text(&self, out: &mut Vec<u8>, seconds: &mut Seconds) {
-        match self.client {
-            Some(client) => drop(write!(out, "{client} - ")),
-            None => out.extend_from_slice(b"- - "),
-        }
-        quoted(out, self.user.unwrap_or("-"));
-        let _ = write!(out, " [{}] \"", seconds.text(self.at));
-        quoted(out, self.method);
-        out.push(b' ');
-        quoted(out, self.path);
-        let _ = write!(out, " {}\" {} {} \"-\" \"", self.protocol, self.status, self.bytes_out);
-        quoted(out, self.user_agent.unwrap_or("-"));
-        out.extend_from_slice(b"\"\n");
-    }
-}
-
-/// `,"name":1.250`, without the detour by a floating point number.
-fn millis_field(out: &mut Vec<u8>, name: &str, span: Duration) {
-    let micros = (span.as_nanos() + 500) / 1000;
-    let _ = write!(out, r#","{name}":{}.{:03}"#, micros / 1000, micros % 1000);
-}
-
-/// `,"name":"value"`, escaped as JSON and cut to a bounded length.
-pub(super) fn json_field(out: &mut Vec<u8>, name: &str, value: &str) {
-    for piece in [",\"", name, "\":"] {
-        out.extend_from_slice(piece.as_bytes());
-    }
-    // Nearly all values: nothing to escape, nothing to cut.
-    let plain = |byte| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\');
-    if value.len() <= 1024 && value.bytes().all(plain) {
-        for piece in ["\"", value, "\""] {
-            out.extend_from_slice(piece.as_bytes());
-        }
-        return;
-    }
-    // The longest prefix of a field that a client controls: a line stays a line, whatever is sent.
-    let end = (0..=1024.min(value.len())).rev().find(|at| value.is_char_boundary(*at)).unwrap_or(0);
-    let cut = value.get(..end).unwrap_or_default();
-    let _ = cut.serialize(&mut Serializer::with_formatter(&mut *out, Visible));
-}
-
-/// JSON lets DEL, the second block of control characters and two line separators stand as they are. A terminal obeys some of
-/// them, and some readers of lines end one there.
-struct Visible;
-
-impl Formatter for Visible {
-    fn write_string_fragment<W: ?Sized + Write>(&mut self, out: &mut W, fragment: &str) -> io::Result<()> {
-        if fragment.bytes().all(|byte| byte < 0x7f) {
-            return out.write_all(fragment.as_bytes());
-        }
-        let unseen = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
-        let mut rest = fragment;
-        while let Some((at, c)) = rest.char_indices().find(|(_, c)| unseen(*c)) {
-            let (before, after) = rest.split_at(at);
-            write!(out, "{before}\\u{:04x}", u32::from(c))?;
-            rest = after.get(c.len_utf8()..).unwrap_or_default();
-        }
-        out.write_all(rest.as_bytes())
-    }
-}
-
-/// Control bytes, quotes and backslashes as `\xHH`, so that no input can end or forge a line.
-fn quoted(out: &mut Vec<u8>, text: &str) {
-    for byte in text.bytes().take(1024) {
-        match byte {
-            0x20..0x7f if byte != b'"' && byte != b'\\' => out.push(byte),
-            _ => drop(write!(out, "\\x{byte:02x}")),
-        }
+impl Desk {
+    /// False when the page has no room for the line; then it is as it was.
+    fn wrote(&mut self, format: Format, line: &Line<'_>) -> bool {
+        self.page.wrote(|page| match format {
+            Format::Json => line.write_json(page, &mut self.seconds),
+            Format::Text => line.write_text(page, &mut self.seconds),
+        })
     }
 }
 

@@ -13,7 +13,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, s
 use std::time::{Duration, Instant};
 
 use crate::base::clock::{Clock, Timestamp};
-use crate::observe::access_log::{LogThread, Target, append, json_field};
+use crate::observe::access_log::escape::json_field;
+use crate::observe::access_log::{LogThread, Target, append};
 use crate::observe::log_target::LogTarget;
 
 /// The audit log.

@@ -1,8 +1,10 @@
 //! Starting, stopping, and the example configuration.
 
+use std::fs;
 use std::io::Write;
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use fluidgate::app::Ended;
 
@@ -36,6 +38,20 @@ fn a_drain_finishes_the_request_in_flight_and_ends_clean() {
     }
     release.send(()).unwrap();
     assert_eq!(stopping.join().unwrap(), Ended::Clean);
+}
+
+#[test]
+fn the_line_of_a_single_request_is_written_without_others_that_follow() {
+    let upstream = TestUpstream::start();
+    let gateway = TestGateway::protecting(&upstream);
+    gateway.browser().open("/x");
+    let written = || fs::read_to_string(gateway.file("access.log")).unwrap_or_default();
+    let begun = Instant::now();
+    while !written().ends_with("}\n") {
+        assert!(begun.elapsed() < PATIENCE, "{:?}", written());
+        std::thread::yield_now();
+    }
+    assert_eq!(written().lines().count(), 1);
 }
 
 #[test]

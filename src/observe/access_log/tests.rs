@@ -1,11 +1,14 @@
+use std::net::IpAddr;
+
 use super::*;
+use crate::base::clock::Timestamp;
 
 const LINE: Line<'static> = Line {
     at: Timestamp::from_millis(1_700_000_000_123),
-    request_id: "00c0ffee",
+    request_id: b"00c0ffee",
     client: Some(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST)),
     method: "GET",
-    host: "wiki.test",
+    host: b"wiki.test",
     path: "/a",
     protocol: "HTTP/1.1",
     status: 200,
@@ -17,13 +20,13 @@ const LINE: Line<'static> = Line {
     user: Some("ada"),
     decision: "allow",
     reason: None,
-    user_agent: Some("curl/8"),
+    user_agent: Some(b"curl/8"),
 };
 
 fn json(line: &Line<'_>) -> String {
-    let mut out = Vec::new();
+    let mut out = Page::new();
     line.write_json(&mut out, &mut Seconds::default());
-    String::from_utf8(out).unwrap()
+    String::from_utf8(out.lines().to_vec()).unwrap()
 }
 
 #[test]
@@ -37,29 +40,29 @@ fn a_json_line_is_one_object_with_named_fields() {
 
 #[test]
 fn a_text_line_has_the_combined_form() {
-    let mut out = Vec::new();
+    let mut out = Page::new();
     LINE.write_text(&mut out, &mut Seconds::default());
     let expected =
         "127.0.0.1 - ada [14/Nov/2023:22:13:20 +0000] \"GET /a HTTP/1.1\" 200 5 \"-\" \"curl/8\"\n";
-    assert_eq!(String::from_utf8(out).unwrap(), expected);
+    assert_eq!(String::from_utf8(out.lines().to_vec()).unwrap(), expected);
 }
 
 #[test]
 fn no_input_can_forge_a_line() {
     let agent = "x\"}\n{\"status\":200\r\u{1b}[31m";
-    let line = Line { user_agent: Some(agent), path: "/\n\"", ..LINE };
+    let line = Line { user_agent: Some(agent.as_bytes()), path: "/\n\"", ..LINE };
     assert_eq!(json(&line).matches('\n').count(), 1);
     let value: serde_json::Value = serde_json::from_str(&json(&line)).unwrap();
     assert_eq!(value["user_agent"], agent);
-    let mut out = Vec::new();
+    let mut out = Page::new();
     line.write_text(&mut out, &mut Seconds::default());
-    assert_eq!(out.iter().filter(|b| **b < 0x20).count(), 1);
+    assert_eq!(out.lines().iter().filter(|b| **b < 0x20).count(), 1);
 }
 
 #[test]
 fn no_character_that_a_terminal_obeys_is_written_as_it_is() {
     let agent = "\u{7f}x\u{9b}31m\u{85}é\u{2028}\u{2029}";
-    let line = json(&Line { user_agent: Some(agent), ..LINE });
+    let line = json(&Line { user_agent: Some(agent.as_bytes()), ..LINE });
     assert!(
         !line.trim_end().contains(|c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')),
         "{line:?}"
@@ -67,6 +70,114 @@ fn no_character_that_a_terminal_obeys_is_written_as_it_is() {
     assert!(line.contains("\\u007fx\\u009b31m\\u0085é\\u2028\\u2029"), "{line}");
     let value: serde_json::Value = serde_json::from_str(&line).unwrap();
     assert_eq!(value["user_agent"], agent);
+}
+
+/// How many lines of `text` there are; each must be whole.
+fn whole_lines(text: &str) -> usize {
+    assert!(text.lines().all(|line| serde_json::from_str::<serde_json::Value>(line).is_ok()), "{text}");
+    text.lines().count()
+}
+
+#[test]
+fn lines_that_fill_many_pages_are_all_written_each_of_them_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("access.log");
+    let settings = Settings { target: Some(Target::File(path.clone())), format: Format::Json };
+    let (log, thread) = AccessLog::open(&settings).unwrap().unwrap();
+    let workers = [WorkerLog::new(Arc::clone(&log)), WorkerLog::new(Arc::clone(&log))];
+    for status in 0..1000 {
+        for worker in &workers {
+            worker.write(&Line { status, user_agent: Some(&b"x".repeat(usize::from(status))), ..LINE });
+        }
+    }
+    drop(workers);
+    assert_eq!(log.dropped(), 0);
+    drop(log);
+    assert!(thread.ended_within(Duration::from_secs(60)));
+    let text = std::fs::read_to_string(path).unwrap();
+    assert_eq!(whole_lines(&text), 2000);
+    let mut written: Vec<u64> = text
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["status"].as_u64().unwrap())
+        .collect();
+    written.sort_unstable();
+    assert!(written.into_iter().eq((0..1000).flat_map(|status| [status, status])));
+}
+
+#[test]
+fn a_worker_keeps_a_page_that_nobody_takes_and_counts_the_full_ones_it_loses() {
+    // A disk that takes nothing until it is told to.
+    struct Stuck(std::sync::mpsc::Receiver<()>, File);
+    impl Write for Stuck {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let _ = self.0.recv();
+            self.1.write(bytes)
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("access.log");
+    let (go, stuck) = channel();
+    let sink = Box::new(Stuck(stuck, append(&path).unwrap()));
+    let (log, thread) = AccessLog::start(Format::Json, sink).unwrap();
+    let worker = WorkerLog::new(Arc::clone(&log));
+    // One may be with the writing thread, the others wait; after that a worker asks in vain.
+    let asked = WAITING + 20;
+    for _ in 0..asked {
+        worker.write(&LINE);
+        worker.flush();
+    }
+    assert_eq!(log.dropped(), 0, "what a page has room for is not lost");
+    let line = json(&LINE).len();
+    for _ in 0..(64 * 1024 / line) {
+        worker.write(&LINE);
+    }
+    assert_eq!(log.dropped(), 1, "a full page");
+    drop(go);
+    // Now there is room again, sooner or later, and the last line needs no other to follow it.
+    while !worker.desk.borrow().page.lines().is_empty() {
+        worker.flush();
+        std::thread::yield_now();
+    }
+    drop((worker, log));
+    assert!(thread.ended_within(Duration::from_secs(60)));
+    let written = whole_lines(&std::fs::read_to_string(path).unwrap());
+    assert!(written > WAITING && written < asked + 64 * 1024 / line, "{written}");
+}
+
+#[test]
+fn the_longest_line_of_all_has_room() {
+    let (text, bytes) = ("\u{1}".repeat(2000), [0xff; 2000]);
+    let long = Line {
+        method: &text,
+        host: &bytes,
+        path: &text,
+        client: Some("2001:db8:1111:2222:3333:4444:5555:6666".parse().unwrap()),
+        bytes_out: u64::MAX,
+        bytes_in: Some(u64::MAX),
+        duration: Duration::MAX,
+        upstream: Some(Duration::MAX),
+        route: Some(&text),
+        user: Some(&text),
+        reason: Some(&text),
+        user_agent: Some(text.as_bytes()),
+        ..LINE
+    };
+    for format in [Format::Json, Format::Text] {
+        let (log, thread) = AccessLog::start(format, Box::new(io::sink())).unwrap();
+        let worker = WorkerLog::new(Arc::clone(&log));
+        worker.write(&LINE);
+        worker.write(&long);
+        worker.write(&long);
+        assert_eq!(log.dropped(), 0);
+        drop((worker, log));
+        assert!(thread.ended_within(Duration::from_secs(60)));
+    }
+    let value: serde_json::Value = serde_json::from_str(&json(&long)).unwrap();
+    assert_eq!(value["path"].as_str().unwrap().len(), 1024);
+    assert_eq!(value["client_ip"], "2001:db8:1111:2222:3333:4444:5555:6666");
 }
 
 #[test]
