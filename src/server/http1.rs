@@ -207,11 +207,13 @@ async fn ended<T: ClientStream, S: Service>(
 ) {
     let activity = &served.activity;
     if let Some(tunnel) = served.tunnel.take() {
-        go_through(io, early, tunnel, activity, scratch).await;
-    } else if served.upgrading.get() {
+        return go_through(io, early, tunnel, activity, scratch).await;
+    }
+    if served.upgrading.get() {
         // hyper leaves the closing to whoever takes the upgrade, and nobody did.
         let _ = while_served(activity, pin!(io.shutdown())).await;
-    } else if activity.watch.in_body() {
+    }
+    if activity.watch.in_body() {
         let _ = tokio::time::timeout(LINGER, linger(io, activity)).await;
     }
 }
@@ -270,7 +272,7 @@ struct Served<S: Service> {
     activity: Rc<Activity>,
     /// The client speaks HTTP/1.0: no mark tells it the end of a body of unknown length.
     unmarked: Cell<bool>,
-    /// The client asked to upgrade.
+    /// The client has asked to upgrade, be it with an earlier request.
     upgrading: Cell<bool>,
     /// What the connection goes on as once the 101 is out.
     tunnel: Cell<Option<Tunnel>>,
@@ -287,7 +289,10 @@ type Work<S> = Tray<Asked, Response<AnswerBody<<S as Service>::Body>>>;
 fn asked<S: Service>(served: &Served<S>, request: Request<Incoming>) -> Asked {
     served.activity.busy();
     served.unmarked.set(request.version() < Version::HTTP_11);
-    served.upgrading.set(request.extensions().get::<OnUpgrade>().is_some());
+    // hyper does not forget it when another request follows.
+    if request.extensions().get::<OnUpgrade>().is_some() {
+        served.upgrading.set(true);
+    }
     let facts = served.activity.watch.take();
     (request.map(|body| InboundBody::new(body, Some(Rc::clone(&served.activity.watch)))), facts)
 }

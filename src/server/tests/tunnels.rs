@@ -7,6 +7,8 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::openings::with_tls;
+use super::support::tls::{Authority, TlsClient, read_to_end};
 use super::*;
 
 /// The upstream's side, which resets when it is dropped with its writing side open, as the contract asks.
@@ -253,6 +255,20 @@ fn a_request_that_asks_to_upgrade_in_vain_is_answered_as_any_other_and_its_conne
     client.send("GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade, close\r\nUpgrade: test\r\n\r\n");
     assert!(client.response().contains("hello"));
     assert_eq!(client.rest(), (String::new(), false));
+}
+
+#[test]
+fn a_connection_over_tls_that_once_asked_to_upgrade_in_vain_still_ends_with_a_word() {
+    let authority = Authority::new();
+    let (_folder, settings) = with_tls(&authority, |_| tls::ClientAuth::None);
+    let server = Running::with(&settings, None);
+    let mut client = TlsClient::trusting(&authority).connect(server.address, "wiki.test").unwrap();
+    let upgrade = UPGRADE.replace("/tunnel", "/");
+    client
+        .write_all(format!("{upgrade}GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").as_bytes())
+        .unwrap();
+    let answers = read_to_end(&mut client).expect("the alert that says that nothing was cut off");
+    assert_eq!(String::from_utf8(answers).unwrap().matches("hello").count(), 2);
 }
 
 #[test]
