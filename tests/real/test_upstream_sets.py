@@ -221,8 +221,10 @@ class Names(unittest.TestCase):
         hosts, port = folder.path / "hosts", free_port()
 
         def name_stands_for(address):
-            # In place: the file is mounted over the real one.
-            hosts.write_text(f"127.0.0.1 localhost\n{address} app.moves.test\n")
+            # In place, as the file is mounted over the real one, and by one write of the same length: emptied first, it could be read
+            # at a moment when the name stands for nothing.
+            with open(hosts, "r+b" if hosts.exists() else "xb", buffering=0) as file:
+                file.write(f"127.0.0.1 localhost\n{address} app.moves.test\n".encode())
 
         def start(address, name):
             # Connections come to an end by themselves, and new ones are made to the address of the day.
