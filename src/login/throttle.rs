@@ -140,6 +140,10 @@ impl Throttle {
     fn wait(&mut self, key: Key, limit: u32, now: Timestamp) -> Option<Duration> {
         let window = self.settings.window;
         let bucket = self.buckets.get_mut(&key)?;
+        // Of a clock that came back: what it dated later than now would count until then.
+        for at in bucket.iter_mut().rev().take_while(|at| **at > now) {
+            *at = now;
+        }
         while bucket.front().is_some_and(|at| now.since(*at) >= window) {
             bucket.pop_front();
         }

@@ -31,6 +31,17 @@ fn the_attempt_after_the_last_of_the_budget_waits_for_the_window() {
 }
 
 #[test]
+fn what_was_counted_by_a_clock_that_then_came_back_counts_for_one_window_from_the_next_look() {
+    let mut t = throttle(3, 100);
+    for _ in 0..3 {
+        t.begin("ada", ip(1), at(1_000_000)).unwrap();
+    }
+    assert_eq!(t.begin("ada", ip(1), at(0)).unwrap_err(), WINDOW);
+    assert_eq!(t.begin("ada", ip(1), at(299)).unwrap_err(), Duration::from_secs(1));
+    assert!(t.begin("ada", ip(1), at(300)).is_ok());
+}
+
+#[test]
 fn all_spellings_of_a_name_share_one_bucket() {
     let mut t = throttle(3, 100);
     for spelling in ["ada", "ADA ", "ａｄａ"] {
