@@ -19,8 +19,7 @@ use crate::web::tunnel::Tunnel;
 /// The client's body on its way up. It notes its progress, so that a slow client does not count as a slow upstream.
 #[derive(Debug, Default)]
 pub struct RequestBody {
-    /// `None` is an empty body that no client sent.
-    inbound: Option<InboundBody>,
+    inbound: InboundBody,
     progress: Option<Progress>,
 }
 
@@ -28,7 +27,7 @@ impl RequestBody {
     /// The client's body, whose progress counts for `wait`.
     pub(super) fn new(inbound: InboundBody, wait: &Wait) -> Self {
         let progress = (!inbound.is_end_stream()).then(|| wait.progress());
-        Self { inbound: Some(inbound), progress }
+        Self { inbound, progress }
     }
 }
 
@@ -40,8 +39,7 @@ impl Body for RequestBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, body::BodyError>>> {
-        let Some(inbound) = &mut self.inbound else { return Poll::Ready(None) };
-        let polled = Pin::new(inbound).poll_frame(cx);
+        let polled = Pin::new(&mut self.inbound).poll_frame(cx);
         if let Some(progress) = &self.progress {
             progress.note(polled.is_pending());
             if matches!(polled, Poll::Ready(Some(Err(_)))) {
@@ -52,11 +50,11 @@ impl Body for RequestBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inbound.as_ref().is_none_or(Body::is_end_stream)
+        self.inbound.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inbound.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+        self.inbound.size_hint()
     }
 }
 

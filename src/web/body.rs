@@ -101,7 +101,7 @@ impl Progress {
 /// an identity header is never accepted as one (P14).
 #[derive(Default)]
 pub struct InboundBody {
-    /// `None` is the body of no request: it is empty.
+    /// `None` is an empty body that no client sent.
     incoming: Option<Incoming>,
     watched: Watched,
     trailers: Option<TrailerFilter>,
