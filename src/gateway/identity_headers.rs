@@ -67,19 +67,19 @@ const FORWARDED: &[u8] = b"x-forwarded-";
 /// Those of one connection to a proxy, which go where they are spelt plainly.
 const PROXY: &[u8] = b"proxy-";
 
-/// Signs that are neither letters, digits nor `-`: looked up, as every name of every request is read through.
+/// Signs that [`fold`] changes to `-`: looked up, as every name of every request is read through.
 const ODD: [bool; 256] = {
-    let mut odd = [true; 256];
-    let mut byte = 0_u8;
-    while byte < 128 {
+    let mut odd = [false; 256];
+    let mut at = 0;
+    while at < odd.len() {
         #[expect(
             clippy::indexing_slicing,
             reason = "computed when compiled: out of bounds would not compile"
         )]
         {
-            odd[byte as usize] = !byte.is_ascii_alphanumeric() && byte != b'-';
+            odd[at] = at as u8 != b'-' && fold(at as u8) == b'-';
         }
-        byte += 1;
+        at += 1;
     }
     odd
 };
@@ -225,7 +225,7 @@ pub(super) fn reads_alike(one: &HeaderName, other: &HeaderName) -> bool {
 }
 
 /// A sign of a name, as upstreams that fold names read it.
-pub(crate) fn fold(byte: u8) -> u8 {
+pub(crate) const fn fold(byte: u8) -> u8 {
     if byte.is_ascii_alphanumeric() { byte.to_ascii_lowercase() } else { b'-' }
 }
 

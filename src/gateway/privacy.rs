@@ -22,10 +22,9 @@ pub fn guard(
     id: RequestId,
 ) {
     // One walk: a lookup per name that might be there costs more than looking at the few that are.
-    let (mut sets_cookie, mut has_cache_control, mut outranked) = (false, false, false);
+    let (mut sets_cookie, mut outranked) = (false, false);
     for name in headers.keys() {
         sets_cookie |= *name == SET_COOKIE;
-        has_cache_control |= *name == CACHE_CONTROL;
         outranked |= outranks_cache_control(name);
     }
     if sets_cookie {
@@ -35,11 +34,7 @@ pub fn guard(
         headers.append(SET_COOKIE, cookie);
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     } else if personal || sets_cookie {
-        if has_cache_control {
-            make_private(headers);
-        } else {
-            headers.insert(CACHE_CONTROL, HeaderValue::from_static(PRIVATE));
-        }
+        make_private(headers);
     } else {
         return;
     }
@@ -83,23 +78,18 @@ fn withhold_forged_cookies(sessions: &SessionManager, headers: &mut HeaderMap, i
 /// Adds `private` unless the upstream is as strict already; takes back what would make it shared.
 pub(super) fn make_private(headers: &mut HeaderMap) {
     let mut fields = headers.get_all(CACHE_CONTROL).iter();
-    let (Some(first), None) = (fields.next(), fields.next()) else {
-        let several = headers.contains_key(CACHE_CONTROL);
-        let joined = headers
-            .get_all(CACHE_CONTROL)
-            .iter()
-            .filter_map(|v| v.to_str().ok())
-            .collect::<Vec<_>>()
-            .join(", ");
-        let value = if several { private(&joined) } else { HeaderValue::from_static(PRIVATE) };
-        headers.insert(CACHE_CONTROL, value);
-        return;
+    let value = match (fields.next(), fields.next()) {
+        (None, _) => HeaderValue::from_static(PRIVATE),
+        (Some(only), None) => match only.to_str() {
+            Ok(text) if is_strict(text) => return,
+            text => private(text.unwrap_or_default()),
+        },
+        _ => {
+            let fields = headers.get_all(CACHE_CONTROL).iter().filter_map(|field| field.to_str().ok());
+            private(&fields.collect::<Vec<_>>().join(", "))
+        }
     };
-    let text = first.to_str().unwrap_or_default();
-    if !is_strict(text) || first.to_str().is_err() {
-        let value = private(text);
-        headers.insert(CACHE_CONTROL, value);
-    }
+    headers.insert(CACHE_CONTROL, value);
 }
 
 fn directives(text: &str) -> impl Iterator<Item = &str> {

@@ -52,7 +52,7 @@ impl<'a> Host<'a> {
         }
         let name = text.get(..end).ok_or(InvalidHost)?;
         // Of two dots at the end the second was refused.
-        let name = if before == b'.' { name.get(..end.wrapping_sub(1)).ok_or(InvalidHost)? } else { name };
+        let name = name.strip_suffix('.').unwrap_or(name);
         if name.is_empty()
             || name.len() > 253
             || (ends_in_a_number(name) && name.parse::<Ipv4Addr>().is_err())
