@@ -134,12 +134,12 @@ pub(super) fn append(path: &Path) -> io::Result<File> {
 #[derive(Debug)]
 pub struct WorkerLog {
     log: Arc<AccessLog>,
-    desk: RefCell<Desk>,
+    pen: RefCell<Pen>,
 }
 
 /// What a worker writes with.
 #[derive(Debug)]
-struct Desk {
+struct Pen {
     page: Page,
     seconds: Seconds,
     /// Pages that have been written come back here.
@@ -151,37 +151,37 @@ impl WorkerLog {
     /// A page that is handed over to `log`.
     pub fn new(log: Arc<AccessLog>) -> Self {
         let (back, spare) = sync_channel(SPARE);
-        Self { log, desk: RefCell::new(Desk { page: Page::new(), seconds: Seconds::default(), spare, back }) }
+        Self { log, pen: RefCell::new(Pen { page: Page::new(), seconds: Seconds::default(), spare, back }) }
     }
 
     /// Adds a line; hands the page over first when the line has no room on it.
     pub fn write(&self, line: &Line<'_>) {
-        let desk = &mut *self.desk.borrow_mut();
-        if desk.wrote(self.log.format, line) {
+        let pen = &mut *self.pen.borrow_mut();
+        if pen.wrote(self.log.format, line) {
             return;
         }
-        let kept = self.hand_over(desk).is_ok();
+        let kept = self.hand_over(pen).is_ok();
         // No line is longer than a page.
-        if !desk.wrote(self.log.format, line) || !kept {
+        if !pen.wrote(self.log.format, line) || !kept {
             self.log.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
 
     /// Hands over what there is. To be called every fraction of a second. What cannot be handed over stays for the next time.
     pub fn flush(&self) {
-        let desk = &mut *self.desk.borrow_mut();
-        if !desk.page.lines().is_empty()
-            && let Err(full) = self.hand_over(desk)
+        let pen = &mut *self.pen.borrow_mut();
+        if !pen.page.lines().is_empty()
+            && let Err(full) = self.hand_over(pen)
         {
-            desk.page = full;
+            pen.page = full;
         }
     }
 
     /// Takes up an empty page. The full one comes back when nobody takes it.
-    fn hand_over(&self, desk: &mut Desk) -> Result<(), Page> {
-        let empty = desk.spare.try_recv().unwrap_or_else(|_| Page::new());
-        let page = std::mem::replace(&mut desk.page, empty);
-        let batch = Batch { page, back: desk.back.clone() };
+    fn hand_over(&self, pen: &mut Pen) -> Result<(), Page> {
+        let empty = pen.spare.try_recv().unwrap_or_else(|_| Page::new());
+        let page = std::mem::replace(&mut pen.page, empty);
+        let batch = Batch { page, back: pen.back.clone() };
         self.log.sender.try_send(batch).map_err(|refused| match refused {
             TrySendError::Full(batch) | TrySendError::Disconnected(batch) => batch.page,
         })
@@ -191,13 +191,13 @@ impl WorkerLog {
 impl Drop for WorkerLog {
     fn drop(&mut self) {
         self.flush();
-        if !self.desk.get_mut().page.lines().is_empty() {
+        if !self.pen.get_mut().page.lines().is_empty() {
             self.log.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
 }
 
-impl Desk {
+impl Pen {
     /// False when the page has no room for the line; then it is as it was.
     fn wrote(&mut self, format: Format, line: &Line<'_>) -> bool {
         self.page.wrote(|page| match format {

@@ -282,7 +282,7 @@ struct Served<S: Service> {
 type Asked = (Request<InboundBody>, Option<HeadFacts>);
 
 /// Requests of a connection, and their answers.
-type Work<S> = Tray<Asked, Response<AnswerBody<<S as Service>::Body>>>;
+type RequestTray<S> = Tray<Asked, Response<AnswerBody<<S as Service>::Body>>>;
 
 /// Takes a request in. At once, not when its answer is first polled: hyper may read on for the body before that, and what it
 /// reads must not pass for the facts of a head that went by unseen.
@@ -298,13 +298,13 @@ fn asked<S: Service>(served: &Served<S>, request: Request<Incoming>) -> Asked {
 }
 
 /// Answers one request after the other.
-async fn answer_all<S: Service>(served: Rc<Served<S>>, tray: Rc<Work<S>>) -> Infallible {
+async fn answer_all<S: Service>(served: Rc<Served<S>>, tray: Rc<RequestTray<S>>) -> Infallible {
     loop {
         tray.put(answer(&served, &tray).await);
     }
 }
 
-async fn answer<S: Service>(served: &Served<S>, tray: &Work<S>) -> Response<AnswerBody<S::Body>> {
+async fn answer<S: Service>(served: &Served<S>, tray: &RequestTray<S>) -> Response<AnswerBody<S::Body>> {
     let activity = &served.activity;
     let answering = pin!(async {
         let (request, facts) = tray.request().await;

@@ -516,12 +516,18 @@ fn a_client_that_has_connected_and_asks_while_a_drain_begins_is_answered() {
     let server = Running::one();
     let mut known = server.client();
     known.get("/");
-    let mut fresh = server.client();
+    let fresh = server.client();
     // A round trip on another connection: by then the worker has accepted this one too.
     known.get("/");
+    is_answered_in_a_drain(server, known, fresh);
+}
+
+/// Drains `server`, whose worker knows both of these connections: `idle` is closed at once, and `fresh`, which has asked for nothing yet,
+/// is answered.
+fn is_answered_in_a_drain(server: Running, mut idle: Client, mut fresh: Client) {
     let draining = std::thread::spawn(move || server.drain(Duration::from_secs(30)));
     // The drain has begun once the idle connection is closed.
-    known.rest();
+    idle.rest();
     let response = fresh.get("/");
     assert!(response.starts_with("HTTP/1.1 200"), "{response}");
     fresh.rest();

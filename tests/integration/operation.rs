@@ -10,6 +10,7 @@ use fluidgate::app::Ended;
 
 use crate::support::PATIENCE;
 use crate::support::gateway::{Setup, TestGateway};
+use crate::support::redis::until;
 use crate::support::upstream::TestUpstream;
 
 #[test]
@@ -46,11 +47,7 @@ fn the_line_of_a_single_request_is_written_without_others_that_follow() {
     let gateway = TestGateway::protecting(&upstream);
     gateway.browser().open("/x");
     let written = || fs::read_to_string(gateway.file("access.log")).unwrap_or_default();
-    let begun = Instant::now();
-    while !written().ends_with("}\n") {
-        assert!(begun.elapsed() < PATIENCE, "{:?}", written());
-        std::thread::yield_now();
-    }
+    until("the line is there", || written().ends_with("}\n"));
     assert_eq!(written().lines().count(), 1);
 }
 

@@ -72,6 +72,14 @@ fn no_character_that_a_terminal_obeys_is_written_as_it_is() {
     assert_eq!(value["user_agent"], agent);
 }
 
+/// A log to a file in `folder`.
+fn to_a_file(folder: &tempfile::TempDir) -> (PathBuf, Arc<AccessLog>, LogThread) {
+    let path = folder.path().join("access.log");
+    let settings = Settings { target: Some(Target::File(path.clone())), format: Format::Json };
+    let (log, thread) = AccessLog::open(&settings).unwrap().unwrap();
+    (path, log, thread)
+}
+
 /// How many lines of `text` there are; each must be whole.
 fn whole_lines(text: &str) -> usize {
     assert!(text.lines().all(|line| serde_json::from_str::<serde_json::Value>(line).is_ok()), "{text}");
@@ -81,9 +89,7 @@ fn whole_lines(text: &str) -> usize {
 #[test]
 fn lines_that_fill_many_pages_are_all_written_each_of_them_once() {
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("access.log");
-    let settings = Settings { target: Some(Target::File(path.clone())), format: Format::Json };
-    let (log, thread) = AccessLog::open(&settings).unwrap().unwrap();
+    let (path, log, thread) = to_a_file(&folder);
     let workers = [WorkerLog::new(Arc::clone(&log)), WorkerLog::new(Arc::clone(&log))];
     for status in 0..1000 {
         for worker in &workers {
@@ -137,7 +143,7 @@ fn a_worker_keeps_a_page_that_nobody_takes_and_counts_the_full_ones_it_loses() {
     assert_eq!(log.dropped(), 1, "a full page");
     drop(go);
     // Now there is room again, sooner or later, and the last line needs no other to follow it.
-    while !worker.desk.borrow().page.lines().is_empty() {
+    while !worker.pen.borrow().page.lines().is_empty() {
         worker.flush();
         std::thread::yield_now();
     }
@@ -217,9 +223,7 @@ fn what_a_full_disk_refuses_is_counted_and_tears_no_line_but_its_own() {
 #[test]
 fn lines_reach_the_file_and_dropping_the_log_ends_its_thread() {
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("access.log");
-    let settings = Settings { target: Some(Target::File(path.clone())), format: Format::Json };
-    let (log, thread) = AccessLog::open(&settings).unwrap().unwrap();
+    let (path, log, thread) = to_a_file(&folder);
     let worker = WorkerLog::new(log);
     worker.write(&LINE);
     drop(worker);

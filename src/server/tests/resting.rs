@@ -280,19 +280,13 @@ fn a_client_at_rest_that_never_asked_and_asks_while_a_drain_begins_is_answered()
     // The sweep shows by it that it has been.
     settings.limits.idle = SILENCE / 2;
     let server = Running::with(&settings, None);
-    let (mut idle, mut fresh) = (server.client(), server.client());
+    let (mut idle, fresh) = (server.client(), server.client());
     idle.get("/");
     server.clock.advance(SILENCE);
     idle.rest();
     let mut known = server.client();
     known.get("/");
-    let draining = std::thread::spawn(move || server.drain(Duration::from_secs(30)));
-    // The drain has begun once this one is closed.
-    known.rest();
-    let response = fresh.get("/");
-    assert!(response.starts_with("HTTP/1.1 200"), "{response}");
-    fresh.rest();
-    assert_eq!(draining.join().unwrap().cut, 0);
+    is_answered_in_a_drain(server, known, fresh);
 }
 
 #[test]
