@@ -4,7 +4,6 @@ use std::fs;
 use std::io::Write;
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
 
 use fluidgate::app::Ended;
 
