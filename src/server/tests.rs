@@ -153,6 +153,15 @@ impl Service for Tiny {
                     Ok(body) => text(body.to_bytes()),
                     Err(_) => Response::builder().status(400).body(TinyBody::Text(None)).unwrap(),
                 },
+                // Answered before its body is read, which goes on when the test says so.
+                "/early" => {
+                    tokio::task::spawn_local(async move {
+                        signals.released.acquire().await.unwrap().forget();
+                        let _ = request.into_body().collect().await;
+                        signals.entered.add_permits(1);
+                    });
+                    text("taken")
+                }
                 "/hold" => {
                     signals.entered.add_permits(1);
                     signals.released.acquire().await.unwrap().forget();
@@ -364,6 +373,22 @@ fn a_request_after_a_chunked_body_has_facts() {
         client.response();
         assert!(client.get("/facts").contains("Some("));
     }
+}
+
+#[test]
+fn the_late_end_of_a_body_is_not_taken_for_the_end_of_the_next_one() {
+    let server = Running::one();
+    let mut client = server.client();
+    client.send("POST /early HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc");
+    client.response();
+    client
+        .send("POST /echo HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nTransfer-Encoding: chunked\r\n\r\n");
+    client.up_to("100 Continue\r\n\r\n");
+    server.signals.released.add_permits(1);
+    server.wait_until_held();
+    client.send("1\r\na\r\n0\r\n\r\n");
+    assert!(client.response().ends_with("\r\na\r\n0\r\n\r\n"));
+    assert!(client.get("/facts").contains("Some("));
 }
 
 #[test]

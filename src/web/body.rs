@@ -96,8 +96,8 @@ impl Progress {
     }
 }
 
-/// A request body on its way in. Over HTTP/1 it tells the connection's [`HeadWatch`] when it has ended, because the next byte on
-/// the wire then starts another request. Request trailers are dropped here unless [`InboundBody::allow_trailers`] lets them pass:
+/// A request body on its way in. Over HTTP/1 one in chunks tells the connection's [`HeadWatch`] when it has ended, because the next
+/// byte on the wire then starts another request. Request trailers are dropped here unless [`InboundBody::allow_trailers`] lets them pass:
 /// an identity header is never accepted as one (P14).
 #[derive(Default)]
 pub struct InboundBody {
@@ -132,7 +132,9 @@ pub type TrailerFilter = Arc<dyn Fn(&HeaderName) -> bool + Send + Sync>;
 enum Watched {
     #[default]
     No,
-    Http1(Rc<HeadWatch>),
+    /// Besides whether the watch is to hear of the end: it counts down a length by itself, and may be in the body of the next request
+    /// when somebody comes to the end of this one.
+    Http1(Rc<HeadWatch>, bool),
     Http2(Rc<Progress>),
 }
 
@@ -140,7 +142,8 @@ impl InboundBody {
     /// The body of an HTTP/1 request on the connection that `watch` follows.
     pub fn new(incoming: Incoming, watch: Option<Rc<HeadWatch>>) -> Self {
         let watch = watch.filter(|_| !incoming.is_end_stream());
-        let watched = watch.map_or(Watched::No, Watched::Http1);
+        let chunked = incoming.size_hint().exact().is_none();
+        let watched = watch.map_or(Watched::No, |watch| Watched::Http1(watch, chunked));
         Self { incoming: Some(incoming), watched, trailers: None, limit: None }
     }
 
@@ -196,7 +199,7 @@ impl Body for InboundBody {
                     }
                 }
                 Poll::Ready(None) => {
-                    if let Watched::Http1(watch) = std::mem::replace(&mut self.watched, Watched::No) {
+                    if let Watched::Http1(watch, true) = std::mem::replace(&mut self.watched, Watched::No) {
                         watch.body_ended();
                     }
                     return Poll::Ready(None);
@@ -222,7 +225,7 @@ impl Body for InboundBody {
 
     fn is_end_stream(&self) -> bool {
         // Not before the end was polled: the watch must hear of it.
-        !matches!(self.watched, Watched::Http1(_)) && self.incoming.as_ref().is_none_or(Body::is_end_stream)
+        !matches!(self.watched, Watched::Http1(..)) && self.incoming.as_ref().is_none_or(Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
