@@ -354,10 +354,11 @@ impl Control {
         draining.store(true, Ordering::Relaxed);
         tracing::info!(grace = ?self.grace, "draining: no new connections, requests in flight are finished");
         // A second signal does not wait any longer.
-        let ended = tokio::select! {
-            report = self.workers.drain(self.grace) => if report.cut == 0 { Ended::Clean } else { Ended::Cut },
-            () = self.signals.next() => Ended::Cut,
+        let drained = tokio::select! {
+            report = self.workers.drain(self.grace) => Some(report),
+            () = self.signals.next() => None,
         };
+        let ended = if drained.is_some_and(|report| report.cut == 0) { Ended::Clean } else { Ended::Cut };
         sweeper.abort();
         watching.abort();
         if let Some(admin) = admin {
@@ -370,8 +371,8 @@ impl Control {
             let written = tokio::task::spawn_blocking(move || thread.finish(LAST_LINES)).await;
             say_what_was_lost("audit", written.unwrap_or(false));
         }
-        if let Some(thread) = self.log_thread.filter(|_| ended == Ended::Clean) {
-            // Ends when the last worker has let go of the log.
+        if let Some(thread) = self.log_thread.filter(|_| drained.is_some()) {
+            // Ends when the last worker has let go of the log. Of workers that were left behind nobody knows when that is.
             let written = tokio::task::spawn_blocking(move || thread.ended_within(LAST_LINES)).await;
             say_what_was_lost("access", written.unwrap_or(false));
         }

@@ -1,9 +1,11 @@
 //! Starting, stopping, and the example configuration.
 
 use std::fs;
-use std::io::Write;
-use std::sync::mpsc::channel;
+use std::io::{Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use fluidgate::app::Ended;
 
@@ -38,6 +40,47 @@ fn a_drain_finishes_the_request_in_flight_and_ends_clean() {
     }
     release.send(()).unwrap();
     assert_eq!(stopping.join().unwrap(), Ended::Clean);
+}
+
+#[test]
+fn the_lines_of_requests_that_a_stop_cuts_are_waited_for_as_others_are() {
+    let (_release, held) = channel::<()>();
+    let held = Mutex::new(held);
+    let upstream = TestUpstream::with(move |_, _| {
+        let _ = held.lock().unwrap().recv_timeout(PATIENCE);
+        Ok(false)
+    });
+    let setup = Setup::protecting(&upstream).server("grace_period = \"1s\"\n");
+    let setup = Setup { routes: setup.routes.clone() + "access = \"public\"\n", ..setup };
+    // A log that takes nothing for now: a pipe that is full.
+    let log = setup.folder.path().join("access.log");
+    rustix::fs::mknodat(rustix::fs::CWD, &log, rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU, 0)
+        .unwrap();
+    let nonblocking = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    let mut pipe =
+        fs::OpenOptions::new().read(true).write(true).custom_flags(nonblocking).open(&log).unwrap();
+    let mut full = 0;
+    while let Ok(count) = pipe.write(&[b'\n'; 4096]) {
+        full += count;
+    }
+    let gateway = setup.start();
+    let mut wire = gateway.wire();
+    wire.send(format!("GET /cut HTTP/1.1\r\nHost: {}\r\n\r\n", gateway.address()));
+    upstream.next();
+    let (end, ended) = channel();
+    std::thread::spawn(move || end.send(gateway.stop()));
+    wire.rest();
+    assert_eq!(
+        ended.recv_timeout(Duration::from_millis(500)),
+        Err(RecvTimeoutError::Timeout),
+        "the line cannot be written yet"
+    );
+    let mut text = vec![0; full];
+    pipe.read_exact(&mut text).unwrap();
+    assert_eq!(ended.recv_timeout(PATIENCE), Ok(Ended::Cut));
+    let mut line = String::new();
+    let _ = pipe.read_to_string(&mut line);
+    assert!(line.contains("\"/cut\"") && line.contains("broken_off") && line.ends_with("}\n"), "{line}");
 }
 
 #[test]
