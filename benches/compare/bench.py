@@ -10,6 +10,7 @@ NGINX, BARE = "nginx proxy_pass", "nginx proxy_pass, two headers"
 CONSTANT, ASKING = "nginx auth_request, constant", "nginx auth_request, oauth2-proxy"
 HAPROXY, CADDY, CADDY_ASKING, OAUTH2 = "HAProxy", "Caddy", "Caddy forward_auth, oauth2-proxy", "oauth2-proxy"
 LOGGED_IN, PUBLIC = "fluidgate, logged in", "fluidgate, public route"
+PLAIN = "fluidgate, logged in, plain build"  # the other two are guided by a profile, see scripts/build-guided
 HYPER = "hyper alone"  # benches/floor: what fluidgate is built on, and nothing of fluidgate
 EVERYBODY = [NGINX, BARE, CONSTANT, ASKING, HAPROXY, CADDY, CADDY_ASKING, OAUTH2, LOGGED_IN, PUBLIC]
 
@@ -19,7 +20,7 @@ class Bench:
 
     def __init__(self, rig, options):
         self.rig, self.quick, self.rounds, self.seconds = rig, options.quick, options.rounds, options.seconds
-        self.fill, self.floor = options.fill, options.floor
+        self.fill, self.floor, self.plain = options.fill, options.floor, options.plain
         self.running, self.results, self.thrown, self.problems, self.notes = {}, [], [], [], []
 
     @functools.cached_property
@@ -61,6 +62,7 @@ class Bench:
             CADDY_ASKING: lambda: others.caddy_asking(rig, port),
             OAUTH2: lambda: others.oauth2_proxy(rig, f"http://127.0.0.1:{port}/", tls=True),
             LOGGED_IN: lambda: rig.fluidgate(port, LOGGED_IN)[0],
+            PLAIN: lambda: rig.fluidgate(port, PLAIN, binary=self.plain)[0],
             HYPER: lambda: others.hyper(rig, port, self.floor, HYPER),
         }[name]()
 

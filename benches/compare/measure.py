@@ -53,8 +53,9 @@ def counters(peer):
     return found
 
 
-def h2load(peer, cookie, requests, protocol="h1", path="/", connections=32):
-    """Sends that many requests, each of which must come back with 200 and its whole body; gives the seconds it took."""
+def h2load(peer, cookie, requests, protocol="h1", path="/", connections=32, fields=None):
+    """Sends that many requests, each of which must come back with 200 and its whole body; gives the seconds it took. `fields` are
+    more headers of each."""
     port, scheme = (peer.port, "http") if protocol == "h1" else (peer.tls, "https")
     if port is None:
         raise Unmeasurable("it does not speak TLS here")
@@ -74,6 +75,8 @@ def h2load(peer, cookie, requests, protocol="h1", path="/", connections=32):
     ]
     argv += [] if protocol == "h2s" else ["--h1"]
     argv += ["-H", f"Cookie: {cookie}"] if cookie else []
+    for name, value in (fields or {}).items():
+        argv += ["-H", f"{name}: {value}"]
     argv.append(f"{scheme}://127.0.0.1:{port}{peer.path}{path}")
     try:
         done = subprocess.run(argv, capture_output=True, text=True, timeout=60)

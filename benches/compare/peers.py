@@ -206,14 +206,14 @@ class Rig:
             connections=8192,
         )  # fmt: skip
 
-    def fluidgate(self, upstream, name="fluidgate", workers=1, core=PROXY_CORE, log="off", routes="", limits=""):
+    def fluidgate(self, upstream, name="fluidgate", workers=1, core=PROXY_CORE, log="off", routes="", limits="", binary=None):
         """The gateway and a session cookie of its one user, whose two identity headers are those that the peers add."""
-        argv, port, secure = self.gateway_at_rest(upstream, name, workers, log, routes, limits)
+        argv, port, secure = self.gateway_at_rest(upstream, name, workers, log, routes, limits, binary)
         peer = self.start(name, argv, core, port, tls=secure)
         peer.cookie = self.log_in(port)
         return peer, peer.cookie
 
-    def gateway_at_rest(self, upstream, name, workers=1, log="off", routes="", limits=""):
+    def gateway_at_rest(self, upstream, name, workers=1, log="off", routes="", limits="", binary=None):
         """A gateway's command line and its two ports; its store is empty, and it does not run yet."""
         if not pathlib.Path(FLUIDGATE).is_file():
             raise Unmeasurable("there is no gateway where FLUIDGATE says")
@@ -259,7 +259,7 @@ access = "public"
 {routes}
 """
         )
-        return [FLUIDGATE, "run", "-c", home / "gateway.toml"], port, secure
+        return [binary or FLUIDGATE, "run", "-c", home / "gateway.toml"], port, secure
 
     @staticmethod
     def run(arguments, text=None):

@@ -1,6 +1,6 @@
 """CPU per request: HTTP/1.1, HTTP/1.1 over TLS, HTTP/2 over TLS, answers of 1 KiB and 64 KiB; context switches with them."""
 
-from bench import ASKING, BARE, CADDY, EVERYBODY, HAPROXY, HYPER, LOGGED_IN, NGINX, OAUTH2, PUBLIC
+from bench import ASKING, BARE, CADDY, EVERYBODY, HAPROXY, HYPER, LOGGED_IN, NGINX, OAUTH2, PLAIN, PUBLIC
 from measure import PROTOCOLS, Loaded, h2load, rounds
 from peers import SIZES
 
@@ -28,7 +28,8 @@ def measure(bench):
         everybody = EVERYBODY if protocol == "h1" or not bench.quick else FEW
         # oauth2-proxy offers clients HTTP/1.1 only, and benches/floor offers nothing else.
         left_out = {"h1": [], "h1s": [HYPER], "h2s": [HYPER, OAUTH2]}[protocol]
-        peers = bench.present(PART, group, [name for name in [*everybody, HYPER] if name not in left_out])
+        everybody = [*everybody, *([PLAIN] if bench.plain else []), HYPER]
+        peers = bench.present(PART, group, [name for name in everybody if name not in left_out])
         cases = []
         for peer in peers:
             loaded = Loaded(peer, None if peer.name == PUBLIC else bench.cookie, protocol, path)
@@ -43,8 +44,10 @@ def measure(bench):
             bench.versus(made, LOGGED_IN, BARE, "CPU per request", "")
             bench.versus(made, LOGGED_IN, ASKING, "CPU per request", "≤ 0.40" if protocol == "h1" else "")
             bench.versus(made, LOGGED_IN, PUBLIC, "CPU per request", "≤ 1.05" if protocol == "h1" else "")
+            bench.versus(made, LOGGED_IN, PLAIN, "CPU per request", "")
             if protocol == "h1":
-                bench.versus(made, LOGGED_IN, HYPER, "CPU per request", "")
+                # Two that are built alike.
+                bench.versus(made, PLAIN if bench.plain else LOGGED_IN, HYPER, "CPU per request", "")
     floor = FLOOR / h2load(bench.upstream, bench.cookie, FLOOR)
     bench.note(PART, f"h2load straight to the upstream, HTTP/1.1, 1 KiB: {floor:,.0f} requests/s.")
     bench.note(
@@ -52,3 +55,5 @@ def measure(bench):
         "32 requests at a time: 32 connections, over HTTP/2 8 with 4 streams each; opening the connections is counted with it."
         " oauth2-proxy speaks no HTTP/2 with clients.",
     )
+    if bench.plain:
+        bench.note(PART, "fluidgate is built by ./scripts/build-guided, and only where it says plain build by cargo alone, as hyper alone is.")
