@@ -69,6 +69,11 @@ fn millis(span: Duration) -> u64 {
 pub trait Clock: Send + Sync + 'static {
     /// The present moment. Never earlier than a moment returned before (S19).
     fn now(&self) -> Timestamp;
+
+    /// The present moment, and the same moment on the clock that spans are measured with.
+    fn now_and_instant(&self) -> (Timestamp, Instant) {
+        (self.now(), Instant::now())
+    }
 }
 
 /// The machine's clock, made safe against steps: it runs on with the monotonic clock when the wall clock is set back, and
@@ -95,15 +100,20 @@ impl Default for SystemClock {
 
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
-        let elapsed = millis(self.started.elapsed());
+        self.now_and_instant().0
+    }
+
+    fn now_and_instant(&self) -> (Timestamp, Instant) {
+        let instant = Instant::now();
+        let elapsed = millis(instant.saturating_duration_since(self.started));
         let steady = self.origin.load(Ordering::Relaxed).saturating_add(elapsed);
         let wall = wall().0;
         // Raise the origin only for a real step: the two clocks differ by a millisecond all the time.
         if wall > steady.saturating_add(1000) {
             self.origin.fetch_max(wall.saturating_sub(elapsed), Ordering::Relaxed);
-            return Timestamp(wall);
+            return (Timestamp(wall), instant);
         }
-        Timestamp(steady)
+        (Timestamp(steady), instant)
     }
 }
 

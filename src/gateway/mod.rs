@@ -19,6 +19,7 @@ pub mod management;
 pub mod method_override;
 pub mod navigation;
 pub mod note;
+pub mod open_line;
 pub mod open_streams;
 pub mod own_paths;
 pub mod pipeline;

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use http::HeaderValue;
 
-use crate::gateway::reply::OpenLine;
+use crate::gateway::open_line::{Noted, OpenLine};
 use crate::gateway::respond::INTERNAL;
 use crate::observe::metrics::{RouteId, Verdict};
 
@@ -14,7 +14,7 @@ const BROKEN_OFF: u16 = 499;
 /// What is noted of a request while it is walked: for the counts, and for the access log when it is on.
 pub struct Note {
     /// The access log's line, when it is on.
-    pub line: Option<Box<OpenLine>>,
+    pub line: Option<OpenLine>,
     /// The request's id, as a field.
     pub id: Option<HeaderValue>,
     /// Which route it counts for.
@@ -23,16 +23,18 @@ pub struct Note {
     pub verdict: Verdict,
 }
 
-impl Note {
+impl Default for Note {
     /// Nothing yet.
-    pub fn new(line: Option<Box<OpenLine>>) -> Self {
-        Self { line, id: None, route: RouteId::default(), verdict: Verdict::Refuse }
+    fn default() -> Self {
+        Self { line: None, id: None, route: RouteId::default(), verdict: Verdict::Refuse }
     }
+}
 
+impl Note {
     /// Changes the line, if there is one.
-    pub fn line(&mut self, change: impl FnOnce(&mut OpenLine)) {
+    pub fn line(&mut self, change: impl FnOnce(&mut Noted)) {
         if let Some(line) = &mut self.line {
-            change(line);
+            change(&mut line.noted);
         }
     }
 
@@ -58,7 +60,7 @@ impl Drop for Note {
     /// A request that was given up before it was answered may have reached the upstream all the same, so it is in the log, too.
     fn drop(&mut self) {
         if let Some(mut line) = self.line.take() {
-            (line.status, line.reason) = match std::thread::panicking() {
+            (line.noted.status, line.noted.reason) = match std::thread::panicking() {
                 true => (INTERNAL.status.as_u16(), Some(INTERNAL.code)),
                 false => (BROKEN_OFF, Some("broken_off")),
             };

@@ -51,7 +51,7 @@ pub async fn answer(
     mut request: Request<InboundBody>,
     facts: Option<HeadFacts>,
 ) -> Reply {
-    let mut note = Note::new(worker.open_line(&request));
+    let mut note = Note::default();
     let to_head = request.method() == Method::HEAD;
     let mut reply = walk(&worker, &connection, &mut request, facts, &mut note).await;
     fit(&mut reply, to_head);
@@ -60,7 +60,7 @@ pub async fn answer(
     }
     worker.counts.count(note.route, note.verdict, reply.status());
     if let Some(mut line) = note.line.take() {
-        line.status = reply.status().as_u16();
+        line.noted.status = reply.status().as_u16();
         reply.body_mut().log(line);
     }
     reply
@@ -74,12 +74,12 @@ async fn walk(
     note: &mut Note,
 ) -> Reply {
     let gateway = worker.gateway();
-    let now = gateway.clock.now();
+    let (now, instant) = gateway.clock.now_and_instant();
     let client = connection.client(&gateway, request.headers());
     let id = connection.name(worker.next_id(), request.headers());
     let id_field = id.header();
     note.id = Some(id_field.clone());
-    note.line(|line| line.begin(id_field.clone(), now, &client));
+    note.line = worker.lines.as_ref().map(|lines| lines.open(request, &id_field, &client, (now, instant)));
     let refuse_as = |status, code, headers: &HeaderMap| {
         let failure = Failure::new(status, code, NOT_UNDERSTOOD);
         closing(failure.reply(&gateway.pages, accepts_html(headers), id))

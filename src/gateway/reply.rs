@@ -1,28 +1,20 @@
-//! The response body the server sees, and the access log line that is written when it has ended.
+//! The response body the server sees; the access log line is written when it has ended.
 
 use std::error::Error;
-use std::net::IpAddr;
 use std::pin::Pin;
-use std::rc::Rc;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, HOST, USER_AGENT};
-use http::{HeaderValue, Method, Request, Response, Uri, Version};
+use http::header::CONTENT_LENGTH;
+use http::{HeaderValue, Response};
 use http_body::{Body, Frame, SizeHint};
 use tower_http::services::fs::ServeFileSystemResponseBody;
 
-use crate::base::clock::Timestamp;
-use crate::base::identity::Identity;
-use crate::gateway::RouteTarget;
+use crate::gateway::open_line::OpenLine;
 use crate::gateway::open_streams::{SessionOver, SessionWatch};
 use crate::gateway::tunnel::LiveTunnel;
-use crate::observe::access_log::{Line, WorkerLog};
 use crate::proxy::ForwardedBody;
 use crate::web::body::FullBody;
-use crate::web::forwarded::ClientView;
 use crate::web::tunnel::Tunnel;
 
 /// The access log's word for an exchange that ended with its session.
@@ -49,7 +41,7 @@ pub struct ReplyBody {
     /// Of a forwarded body on a route that needs a session.
     watch: Option<SessionWatch>,
     sent: u64,
-    line: Option<Box<OpenLine>>,
+    line: Option<OpenLine>,
 }
 
 enum Source {
@@ -104,7 +96,7 @@ impl ReplyBody {
         self.source = Source::Cut;
         self.watch = None;
         if let Some(line) = &mut self.line {
-            line.reason = Some(SESSION_OVER);
+            line.noted.reason = Some(SESSION_OVER);
         }
         SessionOver.into()
     }
@@ -115,7 +107,7 @@ impl ReplyBody {
     }
 
     /// Writes `line` when this body has ended or been dropped.
-    pub fn log(&mut self, line: Box<OpenLine>) {
+    pub fn log(&mut self, line: OpenLine) {
         self.line = Some(line);
     }
 }
@@ -188,91 +180,5 @@ impl Drop for ReplyBody {
         if let Some(line) = self.line.take() {
             line.write(self.sent);
         }
-    }
-}
-
-/// An access log line whose response is still under way. It holds cheap copies of what the request said.
-pub struct OpenLine {
-    log: Rc<WorkerLog>,
-    started: Instant,
-    begun: Option<(HeaderValue, Timestamp)>,
-    method: Method,
-    target: Uri,
-    version: Version,
-    host: Option<HeaderValue>,
-    user_agent: Option<HeaderValue>,
-    /// The client's address once resolved.
-    pub client: Option<IpAddr>,
-    /// The route once matched.
-    pub route: Option<Arc<RouteTarget>>,
-    /// The user once identified.
-    pub identity: Option<Arc<Identity>>,
-    /// See [`Line::decision`].
-    pub decision: &'static str,
-    /// See [`Line::reason`].
-    pub reason: Option<&'static str>,
-    /// See [`Line::upstream`].
-    pub upstream: Option<Duration>,
-    /// The status answered.
-    pub status: u16,
-    /// See [`Line::bytes_in`].
-    pub bytes_in: Option<u64>,
-}
-
-impl OpenLine {
-    /// Opens the line of `request`.
-    pub fn new<B>(log: Rc<WorkerLog>, request: &Request<B>) -> Box<Self> {
-        Box::new(Self {
-            log,
-            started: Instant::now(),
-            begun: None,
-            method: request.method().clone(),
-            target: request.uri().clone(),
-            version: request.version(),
-            host: request.headers().get(HOST).cloned(),
-            user_agent: request.headers().get(USER_AGENT).cloned(),
-            client: None,
-            route: None,
-            identity: None,
-            decision: "refuse",
-            reason: None,
-            upstream: None,
-            status: 0,
-            bytes_in: None,
-        })
-    }
-
-    /// Notes the request's id, when its head had been read, and who sent it.
-    pub fn begin(&mut self, id: HeaderValue, at: Timestamp, client: &ClientView) {
-        self.begun = Some((id, at));
-        self.client = client.address;
-    }
-
-    /// Writes the line, of `sent` bytes.
-    pub fn write(&self, sent: u64) {
-        let Some((id, at)) = &self.begun else { return };
-        self.log.write(&Line {
-            at: *at,
-            request_id: id.as_bytes(),
-            client: self.client,
-            method: self.method.as_str(),
-            host: self.host.as_ref().map(HeaderValue::as_bytes).unwrap_or_default(),
-            path: self.target.path(),
-            protocol: match self.version {
-                Version::HTTP_10 => "HTTP/1.0",
-                Version::HTTP_2 => "HTTP/2",
-                _ => "HTTP/1.1",
-            },
-            status: self.status,
-            bytes_out: sent,
-            bytes_in: self.bytes_in,
-            duration: self.started.elapsed(),
-            upstream: self.upstream,
-            route: self.route.as_ref().map(|route| route.name.as_str()),
-            user: self.identity.as_ref().map(|identity| identity.user()),
-            decision: self.decision,
-            reason: self.reason,
-            user_agent: self.user_agent.as_ref().map(HeaderValue::as_bytes),
-        });
     }
 }

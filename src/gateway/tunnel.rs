@@ -16,8 +16,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::task::JoinHandle;
 
 use crate::base::clock::Clock;
+use crate::gateway::open_line::OpenLine;
 use crate::gateway::open_streams::{SessionOver, SessionWatch};
-use crate::gateway::reply::{OpenLine, SESSION_OVER};
+use crate::gateway::reply::SESSION_OVER;
 use crate::observe::metrics::{OpenTunnel, RequestCounts};
 use crate::session::{Activity, LiveSession, SessionManager};
 use crate::web::tunnel::{Tunnel, TunnelIo};
@@ -28,7 +29,7 @@ pub struct LiveTunnel {
     session: Option<Tie>,
     from_client: u64,
     to_client: u64,
-    line: Option<Box<OpenLine>>,
+    line: Option<OpenLine>,
     _counted: OpenTunnel,
 }
 
@@ -76,7 +77,7 @@ impl LiveTunnel {
     }
 
     /// Writes `line` when the tunnel has ended.
-    pub fn log(&mut self, line: Option<Box<OpenLine>>) {
+    pub fn log(&mut self, line: Option<OpenLine>) {
         self.line = line;
     }
 
@@ -170,9 +171,9 @@ impl Drop for LiveTunnel {
         }
         if let Some(mut line) = self.line.take() {
             if self.open.borrow().upstream.is_none() {
-                line.reason = Some(SESSION_OVER);
+                line.noted.reason = Some(SESSION_OVER);
             }
-            line.bytes_in = Some(self.from_client);
+            line.noted.bytes_in = Some(self.from_client);
             line.write(self.to_client);
         }
     }

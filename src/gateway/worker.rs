@@ -8,8 +8,9 @@ use arc_swap::ArcSwap;
 use http::Request;
 
 use crate::gateway::connection::Connection;
+use crate::gateway::open_line::Lines;
 use crate::gateway::open_streams::OpenStreams;
-use crate::gateway::reply::{OpenLine, Reply, ReplyBody};
+use crate::gateway::reply::{Reply, ReplyBody};
 use crate::gateway::request_id::{RequestId, RequestIds, X_REQUEST_ID};
 use crate::gateway::respond::{INTERNAL, closing};
 use crate::gateway::{Gateway, pipeline};
@@ -30,7 +31,8 @@ pub struct Worker {
     pub pool: Rc<UpstreamPool>,
     /// The exchanges of this worker that end with their session.
     pub streams: Rc<OpenStreams>,
-    log: Option<Rc<WorkerLog>>,
+    /// Its lines of the access log; `None` when that is off.
+    pub lines: Option<Rc<Lines>>,
     ids: RequestIds,
     /// What this worker has answered.
     pub counts: WorkerCounts,
@@ -46,7 +48,7 @@ impl Worker {
         counts: WorkerCounts,
     ) -> Self {
         let streams = OpenStreams::start(snapshot.load().clock.clone());
-        Self { snapshot, pool, streams, log, ids, counts }
+        Self { snapshot, pool, streams, lines: log.map(Lines::new), ids, counts }
     }
 
     /// The snapshot in force: read once per request, so that a reload acts on the next one.
@@ -62,11 +64,6 @@ impl Worker {
     /// What this process calls itself to upstreams.
     pub fn via(&self) -> &ViaName {
         self.ids.via()
-    }
-
-    /// The access log line of `request`; `None` when the log is off.
-    pub fn open_line<B>(&self, request: &Request<B>) -> Option<Box<OpenLine>> {
-        self.log.as_ref().map(|log| OpenLine::new(log.clone(), request))
     }
 }
 

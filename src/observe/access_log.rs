@@ -13,11 +13,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, channel, sync_channel};
 use std::time::Duration;
 
-pub use crate::observe::access_log::line::Line;
+pub use crate::observe::access_log::draft::Draft;
+pub use crate::observe::access_log::line::{Opening, Outcome};
 use crate::observe::access_log::moment::Seconds;
 use crate::observe::access_log::page::Page;
 use crate::observe::log_target::LogTarget;
 
+mod draft;
 pub(in crate::observe) mod escape;
 mod line;
 pub(in crate::observe) mod moment;
@@ -154,15 +156,21 @@ impl WorkerLog {
         Self { log, pen: RefCell::new(Pen { page: Page::new(), seconds: Seconds::default(), spare, back }) }
     }
 
-    /// Adds a line; hands the page over first when the line has no room on it.
-    pub fn write(&self, line: &Line<'_>) {
+    /// Begins a line. The draft is to be used for nothing else until the line has been written.
+    pub fn begin(&self, draft: &mut Draft, opening: &Opening<'_>) {
+        draft.begin(self.log.format, opening, &mut self.pen.borrow_mut().seconds);
+    }
+
+    /// Adds the line that `draft` has begun; hands the page over first when the line has no room on it.
+    pub fn write(&self, draft: &Draft, outcome: &Outcome<'_>) {
         let pen = &mut *self.pen.borrow_mut();
-        if pen.wrote(self.log.format, line) {
+        let format = self.log.format;
+        if pen.page.wrote(|space| draft.write(format, outcome, space)) {
             return;
         }
         let kept = self.hand_over(pen).is_ok();
         // No line is longer than a page.
-        if !pen.wrote(self.log.format, line) || !kept {
+        if !pen.page.wrote(|space| draft.write(format, outcome, space)) || !kept {
             self.log.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -197,14 +205,13 @@ impl Drop for WorkerLog {
     }
 }
 
-impl Pen {
-    /// False when the page has no room for the line; then it is as it was.
-    fn wrote(&mut self, format: Format, line: &Line<'_>) -> bool {
-        self.page.wrote(|page| match format {
-            Format::Json => line.write_json(page, &mut self.seconds),
-            Format::Text => line.write_text(page, &mut self.seconds),
-        })
-    }
+/// A line as it is written.
+#[cfg(any(test, fuzzing))]
+pub(in crate::observe) fn line(format: Format, opening: &Opening<'_>, outcome: &Outcome<'_>) -> Vec<u8> {
+    let (mut draft, mut page) = (Draft::default(), Page::new());
+    draft.begin(format, opening, &mut Seconds::default());
+    assert!(page.wrote(|space| draft.write(format, outcome, space)), "no line is longer than a page");
+    page.lines().to_vec()
 }
 
 #[cfg(test)]

@@ -12,9 +12,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use crate::base::clock::Timestamp;
-use crate::observe::access_log::Line;
-use crate::observe::access_log::moment::Seconds;
-use crate::observe::access_log::page::Page;
+use crate::observe::access_log::{Format, Opening, Outcome, line};
 use crate::observe::audit::{Event, ShortDigest};
 
 /// Whatever the fields say, one NUL apart: one line comes of it, without any sign that a terminal obeys or that ends a line, and
@@ -24,7 +22,7 @@ pub fn logs(data: &[u8]) {
     let mut texts = text.split('\0');
     let mut next = || texts.next().unwrap_or_default();
     let (method, host, path, user, reason, agent) = (next(), next(), next(), next(), next(), next());
-    let line = Line {
+    let opening = Opening {
         at: Timestamp::from_millis(u64::from_str_radix(reason, 16).unwrap_or(1_700_000_000_123)),
         request_id: b"00c0ffee",
         client: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
@@ -32,6 +30,9 @@ pub fn logs(data: &[u8]) {
         host: host.as_bytes(),
         path,
         protocol: "HTTP/1.1",
+        user_agent: Some(agent.as_bytes()),
+    };
+    let outcome = Outcome {
         status: 200,
         bytes_out: 5,
         bytes_in: None,
@@ -41,18 +42,17 @@ pub fn logs(data: &[u8]) {
         user: Some(user),
         decision: "allow",
         reason: Some(reason),
-        user_agent: Some(agent.as_bytes()),
     };
-    let (mut json, mut combined, mut audit) = (Page::new(), Page::new(), Vec::new());
-    line.write_json(&mut json, &mut Seconds::default());
-    line.write_text(&mut combined, &mut Seconds::default());
-    Event::new(line.at, "session_created").of(ShortDigest([7; 6])).user(user).write_json(&mut audit);
-    for written in [json.lines(), combined.lines(), &audit] {
+    let json = line(Format::Json, &opening, &outcome);
+    let combined = line(Format::Text, &opening, &outcome);
+    let mut audit = Vec::new();
+    Event::new(opening.at, "session_created").of(ShortDigest([7; 6])).user(user).write_json(&mut audit);
+    for written in [&json, &combined, &audit] {
         let written = std::str::from_utf8(written).expect("a line is text");
         let line = written.strip_suffix('\n').expect("a line ends");
         assert!(!line.contains(|c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')), "{line:?}");
     }
-    let said: serde_json::Value = serde_json::from_slice(json.lines()).expect("one JSON value");
+    let said: serde_json::Value = serde_json::from_slice(&json).expect("one JSON value");
     for (name, sent) in
         [("method", method), ("host", host), ("path", path), ("user", user), ("user_agent", agent)]
     {
@@ -61,5 +61,5 @@ pub fn logs(data: &[u8]) {
     }
     let said: serde_json::Value = serde_json::from_slice(&audit).expect("one JSON value");
     assert!(user.starts_with(said["user"].as_str().unwrap()));
-    assert_eq!(combined.lines().iter().filter(|byte| **byte == b'"').count(), 6, "no field ends another");
+    assert_eq!(combined.iter().filter(|byte| **byte == b'"').count(), 6, "no field ends another");
 }

@@ -42,10 +42,10 @@ static ALLOCATOR: dhat::Alloc = dhat::Alloc;
 
 /// What is asked, and how often one request asks for memory.
 const COSTS: &[(&str, u64)] = &[
-    ("HTTP/1.1, public", 14),
-    ("HTTP/1.1, with a session", 16),
-    ("HTTP/2, public", 20),
-    ("HTTP/2, with a session", 22),
+    ("HTTP/1.1, public", 13),
+    ("HTTP/1.1, with a session", 15),
+    ("HTTP/2, public", 19),
+    ("HTTP/2, with a session", 21),
 ];
 
 const LISTEN: &str = r#"["127.0.0.1:0", { address = "127.0.0.1:0", h2c = true }]"#;

@@ -1,16 +1,16 @@
-//! What a line says, and its two forms.
+//! What a line says, and its two forms. Of each form there are three parts that are known when the request begins; what became of the
+//! request stands between them.
 
-use std::fmt::Write;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::base::clock::Timestamp;
 use crate::observe::access_log::moment::Seconds;
-use crate::observe::access_log::page::Page;
+use crate::observe::access_log::page::Space;
 
-/// What one line says.
+/// What is known when a request begins.
 #[derive(Clone, Copy, Debug)]
-pub struct Line<'a> {
+pub struct Opening<'a> {
     /// When the request head had been read.
     pub at: Timestamp,
     /// The request's id, as in error pages and diagnostics.
@@ -25,6 +25,13 @@ pub struct Line<'a> {
     pub path: &'a str,
     /// `HTTP/1.1` and so on.
     pub protocol: &'static str,
+    /// The User-Agent field.
+    pub user_agent: Option<&'a [u8]>,
+}
+
+/// What became of a request.
+#[derive(Clone, Copy, Debug)]
+pub struct Outcome<'a> {
     /// The status answered.
     pub status: u16,
     /// Body bytes handed to the client's connection.
@@ -43,112 +50,84 @@ pub struct Line<'a> {
     pub decision: &'static str,
     /// A stable code that says why, when there is more to say than the decision.
     pub reason: Option<&'a str>,
-    /// The User-Agent field.
-    pub user_agent: Option<&'a [u8]>,
 }
 
-impl Line<'_> {
-    pub(in crate::observe) fn write_json(&self, out: &mut Page, seconds: &mut Seconds) {
+impl Opening<'_> {
+    pub(super) fn json_head<'p>(&self, out: Space<'p>, seconds: &mut Seconds) -> Space<'p> {
         let (second, millis) = seconds.json(self.at);
-        out.put(br#"{"ts":""#);
-        out.piece(second.as_bytes());
-        out.three(millis);
-        out.put(br#"Z","kind":"access","request_id":""#);
-        out.piece(self.request_id);
-        if let Some(client) = self.client {
-            out.put(br#"","client_ip":""#);
-            address(out, client);
-        }
-        out.put(br#"","method":""#);
-        out.json(self.method.as_bytes());
-        out.put(br#"","host":""#);
-        out.json(self.host);
-        out.put(br#"","path":""#);
-        out.json(self.path.as_bytes());
-        out.put(br#"","protocol":""#);
-        out.piece(self.protocol.as_bytes());
-        out.put(br#"","status":"#);
-        out.number(self.status.into());
-        out.put(br#","bytes_out":"#);
-        out.number(self.bytes_out);
-        out.put(br#","duration_ms":"#);
-        milliseconds(out, self.duration);
-        if let Some(upstream) = self.upstream {
-            out.put(br#","upstream_ms":"#);
-            milliseconds(out, upstream);
-        }
-        if let Some(bytes_in) = self.bytes_in {
-            out.put(br#","bytes_in":"#);
-            out.number(bytes_in);
-        }
-        out.put(br#","decision":""#);
-        out.piece(self.decision.as_bytes());
-        if let Some(route) = self.route {
-            out.put(br#"","route":""#);
-            out.json(route.as_bytes());
-        }
-        if let Some(user) = self.user {
-            out.put(br#"","user":""#);
-            out.json(user.as_bytes());
-        }
-        if let Some(reason) = self.reason {
-            out.put(br#"","reason":""#);
-            out.json(reason.as_bytes());
-        }
-        if let Some(user_agent) = self.user_agent {
-            out.put(br#"","user_agent":""#);
-            out.json(user_agent);
-        }
-        out.put(b"\"}\n");
+        out.put(br#"{"ts":""#)
+            .piece(second.as_bytes())
+            .three(millis)
+            .put(br#"Z","kind":"access","request_id":""#)
+            .piece(self.request_id)
+            .with(self.client, |out, client| out.put(br#"","client_ip":""#).address(client))
+            .put(br#"","method":""#)
+            .json(self.method.as_bytes())
+            .put(br#"","host":""#)
+            .json(self.host)
+            .put(br#"","path":""#)
+            .json(self.path.as_bytes())
+            .put(br#"","protocol":""#)
+            .piece(self.protocol.as_bytes())
+            .put(br#"","status":"#)
     }
 
-    pub(in crate::observe) fn write_text(&self, out: &mut Page, seconds: &mut Seconds) {
+    pub(super) fn json_end<'p>(&self, out: Space<'p>) -> Space<'p> {
+        out.with(self.user_agent, |out, agent| out.put(br#"","user_agent":""#).json(agent)).put(b"\"}\n")
+    }
+
+    pub(super) fn text_head<'p>(&self, out: Space<'p>) -> Space<'p> {
         match self.client {
-            Some(client) => address(out, client),
+            Some(client) => out.address(client),
             None => out.put(b"-"),
         }
-        out.put(b" - ");
-        out.quoted(self.user.unwrap_or("-").as_bytes());
-        out.put(b" [");
-        out.piece(seconds.text(self.at).as_bytes());
-        out.put(b"] \"");
-        out.quoted(self.method.as_bytes());
-        out.put(b" ");
-        out.quoted(self.path.as_bytes());
-        out.put(b" ");
-        out.piece(self.protocol.as_bytes());
-        out.put(b"\" ");
-        out.number(self.status.into());
-        out.put(b" ");
-        out.number(self.bytes_out);
-        out.put(b" \"-\" \"");
-        out.quoted(self.user_agent.unwrap_or(b"-"));
-        out.put(b"\"\n");
+        .put(b" - ")
+    }
+
+    pub(super) fn text_middle<'p>(&self, out: Space<'p>, seconds: &mut Seconds) -> Space<'p> {
+        out.put(b" [")
+            .piece(seconds.text(self.at).as_bytes())
+            .put(b"] \"")
+            .quoted(self.method.as_bytes())
+            .put(b" ")
+            .quoted(self.path.as_bytes())
+            .put(b" ")
+            .piece(self.protocol.as_bytes())
+            .put(b"\" ")
+    }
+
+    pub(super) fn text_end<'p>(&self, out: Space<'p>) -> Space<'p> {
+        out.put(b" \"-\" \"").quoted(self.user_agent.unwrap_or(b"-")).put(b"\"\n")
     }
 }
 
-/// `1.250`, without the detour by a floating point number.
-fn milliseconds(out: &mut Page, span: Duration) {
-    let micros = span
-        .as_secs()
-        .saturating_mul(1_000_000)
-        .saturating_add(u64::from((span.subsec_nanos() + 500) / 1000));
-    out.number(micros / 1000);
-    out.put(b".");
-    out.three(micros % 1000);
-}
+impl Outcome<'_> {
+    /// Of the line that begins with `head` and ends with `end`.
+    pub(super) fn json<'p>(&self, out: Space<'p>, head: &[u8], end: &[u8]) -> Space<'p> {
+        out.piece(head)
+            .number(self.status.into())
+            .put(br#","bytes_out":"#)
+            .number(self.bytes_out)
+            .put(br#","duration_ms":"#)
+            .milliseconds(self.duration)
+            .with(self.upstream, |out, upstream| out.put(br#","upstream_ms":"#).milliseconds(upstream))
+            .with(self.bytes_in, |out, count| out.put(br#","bytes_in":"#).number(count))
+            .put(br#","decision":""#)
+            .piece(self.decision.as_bytes())
+            .with(self.route, |out, route| out.put(br#"","route":""#).json(route.as_bytes()))
+            .with(self.user, |out, user| out.put(br#"","user":""#).json(user.as_bytes()))
+            .with(self.reason, |out, reason| out.put(br#"","reason":""#).json(reason.as_bytes()))
+            .piece(end)
+    }
 
-fn address(out: &mut Page, address: IpAddr) {
-    match address {
-        IpAddr::V4(address) => {
-            let [a, b, c, d] = address.octets();
-            out.number(a.into());
-            for octet in [b, c, d] {
-                out.put(b".");
-                out.number(octet.into());
-            }
-        }
-        // Nothing fails here: a page notes by itself what it has no room for.
-        IpAddr::V6(address) => drop(write!(out, "{address}")),
+    /// Of the line that begins with `head`, names the user, goes on with `middle` and ends with `end`.
+    pub(super) fn text<'p>(&self, out: Space<'p>, head: &[u8], middle: &[u8], end: &[u8]) -> Space<'p> {
+        out.piece(head)
+            .quoted(self.user.unwrap_or("-").as_bytes())
+            .piece(middle)
+            .number(self.status.into())
+            .put(b" ")
+            .number(self.bytes_out)
+            .piece(end)
     }
 }

@@ -3,7 +3,9 @@ use std::net::IpAddr;
 use super::*;
 use crate::base::clock::Timestamp;
 
-const LINE: Line<'static> = Line {
+mod unhurried;
+
+const OPENING: Opening<'static> = Opening {
     at: Timestamp::from_millis(1_700_000_000_123),
     request_id: b"00c0ffee",
     client: Some(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST)),
@@ -11,6 +13,10 @@ const LINE: Line<'static> = Line {
     host: b"wiki.test",
     path: "/a",
     protocol: "HTTP/1.1",
+    user_agent: Some(b"curl/8"),
+};
+
+const OUTCOME: Outcome<'static> = Outcome {
     status: 200,
     bytes_out: 5,
     bytes_in: None,
@@ -20,18 +26,26 @@ const LINE: Line<'static> = Line {
     user: Some("ada"),
     decision: "allow",
     reason: None,
-    user_agent: Some(b"curl/8"),
 };
 
-fn json(line: &Line<'_>) -> String {
-    let mut out = Page::new();
-    line.write_json(&mut out, &mut Seconds::default());
-    String::from_utf8(out.lines().to_vec()).unwrap()
+fn written(format: Format, opening: &Opening<'_>, outcome: &Outcome<'_>) -> String {
+    String::from_utf8(line(format, opening, outcome)).unwrap()
+}
+
+fn json(opening: &Opening<'_>) -> String {
+    written(Format::Json, opening, &OUTCOME)
+}
+
+/// Writes a whole line.
+fn write(worker: &WorkerLog, opening: &Opening<'_>, outcome: &Outcome<'_>) {
+    let mut draft = Draft::default();
+    worker.begin(&mut draft, opening);
+    worker.write(&draft, outcome);
 }
 
 #[test]
 fn a_json_line_is_one_object_with_named_fields() {
-    let value: serde_json::Value = serde_json::from_str(&json(&LINE)).unwrap();
+    let value: serde_json::Value = serde_json::from_str(&json(&OPENING)).unwrap();
     assert_eq!(value["ts"], "2023-11-14T22:13:20.123Z");
     assert_eq!(value["duration_ms"], 1.5);
     assert_eq!(value["user"], "ada");
@@ -40,29 +54,25 @@ fn a_json_line_is_one_object_with_named_fields() {
 
 #[test]
 fn a_text_line_has_the_combined_form() {
-    let mut out = Page::new();
-    LINE.write_text(&mut out, &mut Seconds::default());
     let expected =
         "127.0.0.1 - ada [14/Nov/2023:22:13:20 +0000] \"GET /a HTTP/1.1\" 200 5 \"-\" \"curl/8\"\n";
-    assert_eq!(String::from_utf8(out.lines().to_vec()).unwrap(), expected);
+    assert_eq!(written(Format::Text, &OPENING, &OUTCOME), expected);
 }
 
 #[test]
 fn no_input_can_forge_a_line() {
     let agent = "x\"}\n{\"status\":200\r\u{1b}[31m";
-    let line = Line { user_agent: Some(agent.as_bytes()), path: "/\n\"", ..LINE };
-    assert_eq!(json(&line).matches('\n').count(), 1);
-    let value: serde_json::Value = serde_json::from_str(&json(&line)).unwrap();
+    let opening = Opening { user_agent: Some(agent.as_bytes()), path: "/\n\"", ..OPENING };
+    assert_eq!(json(&opening).matches('\n').count(), 1);
+    let value: serde_json::Value = serde_json::from_str(&json(&opening)).unwrap();
     assert_eq!(value["user_agent"], agent);
-    let mut out = Page::new();
-    line.write_text(&mut out, &mut Seconds::default());
-    assert_eq!(out.lines().iter().filter(|b| **b < 0x20).count(), 1);
+    assert_eq!(line(Format::Text, &opening, &OUTCOME).iter().filter(|b| **b < 0x20).count(), 1);
 }
 
 #[test]
 fn no_character_that_a_terminal_obeys_is_written_as_it_is() {
     let agent = "\u{7f}x\u{9b}31m\u{85}é\u{2028}\u{2029}";
-    let line = json(&Line { user_agent: Some(agent.as_bytes()), ..LINE });
+    let line = json(&Opening { user_agent: Some(agent.as_bytes()), ..OPENING });
     assert!(
         !line.trim_end().contains(|c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')),
         "{line:?}"
@@ -93,7 +103,9 @@ fn lines_that_fill_many_pages_are_all_written_each_of_them_once() {
     let workers = [WorkerLog::new(Arc::clone(&log)), WorkerLog::new(Arc::clone(&log))];
     for status in 0..1000 {
         for worker in &workers {
-            worker.write(&Line { status, user_agent: Some(&b"x".repeat(usize::from(status))), ..LINE });
+            let user_agent = b"x".repeat(usize::from(status));
+            let opening = Opening { user_agent: Some(&user_agent), ..OPENING };
+            write(worker, &opening, &Outcome { status, ..OUTCOME });
         }
     }
     drop(workers);
@@ -132,13 +144,13 @@ fn a_worker_keeps_a_page_that_nobody_takes_and_counts_the_full_ones_it_loses() {
     // One may be with the writing thread, the others wait; after that a worker asks in vain.
     let asked = WAITING + 20;
     for _ in 0..asked {
-        worker.write(&LINE);
+        write(&worker, &OPENING, &OUTCOME);
         worker.flush();
     }
     assert_eq!(log.dropped(), 0, "what a page has room for is not lost");
-    let line = json(&LINE).len();
+    let line = json(&OPENING).len();
     for _ in 0..(64 * 1024 / line) {
-        worker.write(&LINE);
+        write(&worker, &OPENING, &OUTCOME);
     }
     assert_eq!(log.dropped(), 1, "a full page");
     drop(go);
@@ -156,11 +168,15 @@ fn a_worker_keeps_a_page_that_nobody_takes_and_counts_the_full_ones_it_loses() {
 #[test]
 fn the_longest_line_of_all_has_room() {
     let (text, bytes) = ("\u{1}".repeat(2000), [0xff; 2000]);
-    let long = Line {
+    let opening = Opening {
         method: &text,
         host: &bytes,
         path: &text,
         client: Some("2001:db8:1111:2222:3333:4444:5555:6666".parse().unwrap()),
+        user_agent: Some(text.as_bytes()),
+        ..OPENING
+    };
+    let outcome = Outcome {
         bytes_out: u64::MAX,
         bytes_in: Some(u64::MAX),
         duration: Duration::MAX,
@@ -168,20 +184,19 @@ fn the_longest_line_of_all_has_room() {
         route: Some(&text),
         user: Some(&text),
         reason: Some(&text),
-        user_agent: Some(text.as_bytes()),
-        ..LINE
+        ..OUTCOME
     };
     for format in [Format::Json, Format::Text] {
         let (log, thread) = AccessLog::start(format, Box::new(io::sink())).unwrap();
         let worker = WorkerLog::new(Arc::clone(&log));
-        worker.write(&LINE);
-        worker.write(&long);
-        worker.write(&long);
+        write(&worker, &OPENING, &OUTCOME);
+        write(&worker, &opening, &outcome);
+        write(&worker, &opening, &outcome);
         assert_eq!(log.dropped(), 0);
         drop((worker, log));
         assert!(thread.ended_within(Duration::from_secs(60)));
     }
-    let value: serde_json::Value = serde_json::from_str(&json(&long)).unwrap();
+    let value: serde_json::Value = serde_json::from_str(&written(Format::Json, &opening, &outcome)).unwrap();
     assert_eq!(value["path"].as_str().unwrap().len(), 1024);
     assert_eq!(value["client_ip"], "2001:db8:1111:2222:3333:4444:5555:6666");
 }
@@ -209,7 +224,7 @@ fn what_a_full_disk_refuses_is_counted_and_tears_no_line_but_its_own() {
     let (log, thread) = AccessLog::start(Format::Json, sink).unwrap();
     let worker = WorkerLog::new(Arc::clone(&log));
     for _ in 0..2 {
-        worker.write(&LINE);
+        write(&worker, &OPENING, &OUTCOME);
         worker.flush();
     }
     let dropped = Arc::clone(&log.dropped);
@@ -217,7 +232,7 @@ fn what_a_full_disk_refuses_is_counted_and_tears_no_line_but_its_own() {
     assert!(thread.ended_within(Duration::from_secs(60)));
     assert_eq!(dropped.load(Ordering::Relaxed), 1);
     let text = std::fs::read_to_string(path).unwrap();
-    assert_eq!(text, format!("{}\n{}", &json(&LINE)[..10], json(&LINE)));
+    assert_eq!(text, format!("{}\n{}", &json(&OPENING)[..10], json(&OPENING)));
 }
 
 #[test]
@@ -225,8 +240,26 @@ fn lines_reach_the_file_and_dropping_the_log_ends_its_thread() {
     let folder = tempfile::tempdir().unwrap();
     let (path, log, thread) = to_a_file(&folder);
     let worker = WorkerLog::new(log);
-    worker.write(&LINE);
+    write(&worker, &OPENING, &OUTCOME);
     drop(worker);
     assert!(thread.ended_within(Duration::from_secs(60)));
-    assert_eq!(std::fs::read_to_string(path).unwrap(), json(&LINE));
+    assert_eq!(std::fs::read_to_string(path).unwrap(), json(&OPENING));
+}
+
+#[test]
+fn a_draft_says_nothing_of_the_line_before() {
+    let (log, thread) = AccessLog::start(Format::Json, Box::new(io::sink())).unwrap();
+    let worker = WorkerLog::new(log);
+    let mut draft = Draft::default();
+    let long = "x".repeat(1000);
+    for path in ["/a", &long, "/", "/b"] {
+        let opening = Opening { path, ..OPENING };
+        worker.begin(&mut draft, &opening);
+        worker.write(&draft, &OUTCOME);
+        let page = std::mem::replace(&mut worker.pen.borrow_mut().page, Page::new());
+        assert_eq!(String::from_utf8(page.lines().to_vec()).unwrap(), json(&opening));
+    }
+    assert!(draft.is_large());
+    drop(worker);
+    assert!(thread.ended_within(Duration::from_secs(60)));
 }
