@@ -8,9 +8,9 @@ use std::convert::Infallible;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, channel, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 pub use crate::observe::access_log::draft::Draft;
@@ -57,6 +57,8 @@ pub enum Format {
 pub struct AccessLog {
     format: Format,
     sender: SyncSender<Batch>,
+    /// The last page of each worker that ended while the thread was behind: a worker does not wait for it even then.
+    last: Arc<Mutex<Vec<Page>>>,
     dropped: Arc<AtomicU64>,
 }
 
@@ -88,7 +90,9 @@ impl AccessLog {
     fn start(format: Format, sink: Box<dyn Write + Send>) -> io::Result<(Arc<Self>, LogThread)> {
         let (sender, receiver): (_, Receiver<Batch>) = sync_channel(WAITING);
         let dropped = Arc::new(AtomicU64::new(0));
-        let (lost, mut target) = (Arc::clone(&dropped), LogTarget::new("access", sink));
+        let last = Arc::new(Mutex::new(Vec::new()));
+        let (lost, left, mut target) =
+            (Arc::clone(&dropped), Arc::clone(&last), LogTarget::new("access", sink));
         let thread = LogThread::start("access-log", move || {
             for Batch { mut page, back } in receiver {
                 lost.fetch_add(u64::from(!target.write(page.lines())), Ordering::Relaxed);
@@ -96,14 +100,22 @@ impl AccessLog {
                 // Its worker may have enough, or be gone.
                 let _ = back.try_send(page);
             }
+            for page in lock(&left).drain(..) {
+                lost.fetch_add(u64::from(!target.write(page.lines())), Ordering::Relaxed);
+            }
         })?;
-        Ok((Arc::new(Self { format, sender, dropped }), thread))
+        Ok((Arc::new(Self { format, sender, last, dropped }), thread))
     }
 
     /// Pages dropped because the disk could not keep up, or could not be written at all.
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }
+}
+
+fn lock(last: &Mutex<Vec<Page>>) -> MutexGuard<'_, Vec<Page>> {
+    // Pages are only put in and taken out under the lock.
+    last.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A thread that writes a log.
@@ -199,8 +211,9 @@ impl WorkerLog {
 impl Drop for WorkerLog {
     fn drop(&mut self) {
         self.flush();
-        if !self.pen.get_mut().page.lines().is_empty() {
-            self.log.dropped.fetch_add(1, Ordering::Relaxed);
+        let page = &mut self.pen.get_mut().page;
+        if !page.lines().is_empty() {
+            lock(&self.log.last).push(std::mem::replace(page, Page::of(0)));
         }
     }
 }

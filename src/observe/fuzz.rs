@@ -12,7 +12,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use crate::base::clock::Timestamp;
-use crate::observe::access_log::{Format, Opening, Outcome, line};
+use crate::observe::access_log::{Format, Opening, Outcome, escape, line};
 use crate::observe::audit::{Event, ShortDigest};
 
 /// Whatever the fields say, one NUL apart: one line comes of it, without any sign that a terminal obeys or that ends a line, and
@@ -50,7 +50,7 @@ pub fn logs(data: &[u8]) {
     for written in [&json, &combined, &audit] {
         let written = std::str::from_utf8(written).expect("a line is text");
         let line = written.strip_suffix('\n').expect("a line ends");
-        assert!(!line.contains(|c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')), "{line:?}");
+        assert!(!line.contains(escape::is_unseen), "{line:?}");
     }
     let said: serde_json::Value = serde_json::from_slice(&json).expect("one JSON value");
     for (name, sent) in

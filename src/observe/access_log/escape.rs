@@ -92,8 +92,15 @@ pub(super) fn json_string(out: &mut Vec<u8>, value: &str) {
     let _ = cut.serialize(&mut Serializer::with_formatter(&mut *out, Visible));
 }
 
-/// JSON lets DEL, the second block of control characters and two line separators stand as they are. A terminal obeys some of
-/// them, and some readers of lines end one there.
+/// Whether a reader would not see it, or see other text than there is: control characters, the two line separators, and what Unicode
+/// calls format characters (those of writing direction and of no width, and tags).
+pub(in crate::observe) fn is_unseen(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
+        || matches!(c, '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
+/// JSON lets many unseen characters stand as they are. A terminal obeys some of them, and some readers of lines end one there.
 struct Visible;
 
 impl Formatter for Visible {
@@ -101,11 +108,13 @@ impl Formatter for Visible {
         if fragment.bytes().all(|byte| byte < 0x7f) {
             return out.write_all(fragment.as_bytes());
         }
-        let unseen = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
         let mut rest = fragment;
-        while let Some((at, c)) = rest.char_indices().find(|(_, c)| unseen(*c)) {
+        while let Some((at, c)) = rest.char_indices().find(|(_, c)| is_unseen(*c)) {
             let (before, after) = rest.split_at(at);
-            write!(out, "{before}\\u{:04x}", u32::from(c))?;
+            out.write_all(before.as_bytes())?;
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                write!(out, "\\u{unit:04x}")?;
+            }
             rest = after.get(c.len_utf8()..).unwrap_or_default();
         }
         out.write_all(rest.as_bytes())
