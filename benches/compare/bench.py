@@ -20,7 +20,7 @@ class Bench:
 
     def __init__(self, rig, options):
         self.rig, self.quick, self.rounds, self.seconds = rig, options.quick, options.rounds, options.seconds
-        self.fill, self.floor, self.plain = options.fill, options.floor, options.plain
+        self.fill, self.floor, self.plain, self.built = options.fill, options.floor, options.plain, options.built
         self.running, self.results, self.thrown, self.problems, self.notes = {}, [], [], [], []
 
     @functools.cached_property

@@ -37,6 +37,7 @@ def arguments():
     parser.add_argument("--fill", help=argparse.SUPPRESS)  # the program that fills a session store, built by ./scripts/bench
     parser.add_argument("--floor", help=argparse.SUPPRESS)  # the program that forwards on hyper alone, built by it too
     parser.add_argument("--plain", help=argparse.SUPPRESS)  # fluidgate as cargo alone builds it, where the other is guided
+    parser.add_argument("--built", default="a binary that was there", help=argparse.SUPPRESS)  # which build of fluidgate that is
     parser.add_argument("--check", action="store_true", help=argparse.SUPPRESS)  # the arguments only: prints the parts
     options = parser.parse_args()
     unknown = [name for name in options.only or [] if name not in PARTS]

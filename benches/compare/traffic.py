@@ -7,6 +7,7 @@ import tls_client  # isort: skip # noqa: F401, I001 (first, as it says itself)
 
 import contextlib
 import http.client
+import signal
 import sys
 import tempfile
 
@@ -82,7 +83,11 @@ def main():
 
 
 if __name__ == "__main__":
+    # A SIGTERM takes the same way out as Ctrl-C, so that nothing is left running.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         main()
     except Unmeasurable as error:
         sys.exit(f"the traffic was not as it should be: {error}")
+    except KeyboardInterrupt:
+        sys.exit("interrupted")

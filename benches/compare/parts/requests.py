@@ -55,5 +55,3 @@ def measure(bench):
         "32 requests at a time: 32 connections, over HTTP/2 8 with 4 streams each; opening the connections is counted with it."
         " oauth2-proxy speaks no HTTP/2 with clients.",
     )
-    if bench.plain:
-        bench.note(PART, "fluidgate is built by ./scripts/build-guided, and only where it says plain build by cargo alone, as hyper alone is.")

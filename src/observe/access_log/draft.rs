@@ -8,6 +8,8 @@ use crate::observe::access_log::page::{Page, Space};
 
 /// Room for what the requests of most clients say. One that says more gets more.
 const ROOM: usize = 512;
+/// The most that is kept for another line.
+const KEPT: usize = 4 * ROOM;
 
 /// The parts of a line that are known when its request begins. It can be used again for another line.
 #[derive(Debug)]
@@ -27,7 +29,7 @@ impl Default for Draft {
 impl Draft {
     /// Whether it takes more memory than is worth keeping for another line.
     pub fn is_large(&self) -> bool {
-        self.page.room() > ROOM
+        self.page.room() > KEPT
     }
 
     /// Begins the line of another request.

@@ -1,4 +1,5 @@
 use std::net::IpAddr;
+use std::sync::mpsc::Sender;
 
 use super::*;
 use crate::base::clock::Timestamp;
@@ -122,33 +123,48 @@ fn lines_that_fill_many_pages_are_all_written_each_of_them_once() {
     assert!(written.into_iter().eq((0..1000).flat_map(|status| [status, status])));
 }
 
-/// A disk that takes nothing until it is told to.
-struct Stuck(std::sync::mpsc::Receiver<()>, File);
+/// A disk that takes nothing until it is told to, and says when it has been asked.
+struct Stuck {
+    asked: Sender<()>,
+    go: Receiver<()>,
+    file: File,
+}
 
 impl Write for Stuck {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let _ = self.0.recv();
-        self.1.write(bytes)
+        let _ = self.asked.send(());
+        let _ = self.go.recv();
+        self.file.write(bytes)
     }
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
 }
 
+/// A log on such a disk at `path`, which takes what comes once the sender is dropped, and a worker that has written and flushed `lines`:
+/// the first is with the disk, others wait, and for the last the worker has asked in vain.
+fn behind(path: &Path, lines: usize) -> (Sender<()>, WorkerLog, LogThread) {
+    let ((asked, was_asked), (say, go)) = (channel(), channel());
+    let sink = Stuck { asked, go, file: append(path).unwrap() };
+    let (log, thread) = AccessLog::start(Format::Json, Box::new(sink)).unwrap();
+    let worker = WorkerLog::new(log);
+    for line in 0..lines {
+        write(&worker, &OPENING, &OUTCOME);
+        worker.flush();
+        if line == 0 {
+            was_asked.recv().unwrap();
+        }
+    }
+    (say, worker, thread)
+}
+
 #[test]
 fn the_last_lines_of_a_worker_that_ends_while_the_disk_is_behind_are_written_when_it_has_caught_up() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("access.log");
-    let (go, stuck) = channel();
-    let (log, thread) =
-        AccessLog::start(Format::Json, Box::new(Stuck(stuck, append(&path).unwrap()))).unwrap();
     let asked = WAITING + 20;
-    let worker = WorkerLog::new(Arc::clone(&log));
-    for _ in 0..asked {
-        write(&worker, &OPENING, &OUTCOME);
-        worker.flush();
-    }
-    drop((worker, log));
+    let (go, worker, thread) = behind(&path, asked);
+    drop(worker);
     drop(go);
     assert!(thread.ended_within(Duration::from_secs(60)));
     assert_eq!(whole_lines(&std::fs::read_to_string(path).unwrap()), asked);
@@ -158,16 +174,9 @@ fn the_last_lines_of_a_worker_that_ends_while_the_disk_is_behind_are_written_whe
 fn a_worker_keeps_a_page_that_nobody_takes_and_counts_the_full_ones_it_loses() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("access.log");
-    let (go, stuck) = channel();
-    let sink = Box::new(Stuck(stuck, append(&path).unwrap()));
-    let (log, thread) = AccessLog::start(Format::Json, sink).unwrap();
-    let worker = WorkerLog::new(Arc::clone(&log));
-    // One may be with the writing thread, the others wait; after that a worker asks in vain.
     let asked = WAITING + 20;
-    for _ in 0..asked {
-        write(&worker, &OPENING, &OUTCOME);
-        worker.flush();
-    }
+    let (go, worker, thread) = behind(&path, asked);
+    let log = Arc::clone(&worker.log);
     assert_eq!(log.dropped(), 0, "what a page has room for is not lost");
     let line = json(&OPENING).len();
     for _ in 0..(64 * 1024 / line) {
@@ -272,8 +281,8 @@ fn a_draft_says_nothing_of_the_line_before() {
     let (log, thread) = AccessLog::start(Format::Json, Box::new(io::sink())).unwrap();
     let worker = WorkerLog::new(log);
     let mut draft = Draft::default();
-    let long = "x".repeat(1000);
-    for path in ["/a", &long, "/", "/b"] {
+    let (long, longest) = ("x".repeat(1000), "\u{1}".repeat(1000));
+    for path in ["/a", &long, "/", &longest, "/b"] {
         let opening = Opening { path, ..OPENING };
         worker.begin(&mut draft, &opening);
         worker.write(&draft, &OUTCOME);
