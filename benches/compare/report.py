@@ -88,7 +88,9 @@ def table(bench, names, took, all_parts):
             measured += f"; {lost} of {len(row['values'])} rounds thrown away"
         ratio = ""
         if row["ratios"] is not None and row["base"] != row["contestant"]:
-            ratio = f"{range_of(row['ratios'], '{:.2f}'.format)} × {row['base']}"
+            # Rounding is not to hide that an aim was missed.
+            digits = "{:.3f}" if row["aim"] else "{:.2f}"
+            ratio = f"{range_of(row['ratios'], digits.format)} × {row['base']}"
             if not row["conclusive"]:
                 ratio += ", no conclusion"
         elif row["base"] == row["contestant"]:

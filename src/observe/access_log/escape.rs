@@ -93,11 +93,13 @@ pub(super) fn json_string(out: &mut Vec<u8>, value: &str) {
 }
 
 /// Whether a reader would not see it, or see other text than there is: control characters, the two line separators, and what Unicode
-/// calls format characters (those of writing direction and of no width, and tags).
+/// says to show nothing of (`Default_Ignorable_Code_Point`: marks of writing direction, what has no width, variation selectors, tags).
 pub(in crate::observe) fn is_unseen(c: char) -> bool {
     c.is_control()
-        || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
-        || matches!(c, '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+        || matches!(c, '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}' | '\u{180b}'..='\u{180f}')
+        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}')
+        || matches!(c, '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}')
+        || matches!(c, '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
 /// JSON lets many unseen characters stand as they are. A terminal obeys some of them, and some readers of lines end one there.
