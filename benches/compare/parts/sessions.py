@@ -96,6 +96,12 @@ def measure(bench):
     starts(bench, large)
     for gateway in (one, few, large):
         gateway.start()
+    took = large.settle()
+    bench.note(
+        PART,
+        f"sled cleans up for a while after {large.sessions:,} sessions were filled in: the requests were sent when it had,"
+        f" {took:.0f} s after the last start.",
+    )
     growth(bench, one, few, large)
     for gateway in (one, few, large):
         gateway.stop()
