@@ -135,7 +135,10 @@ upstream = ["http://127.0.0.1:{upstream}"]
                 raise Unmeasurable(f"{self.name}: its store still cleans up after three minutes")
             before = sum(task[0] for task in counters(self).values())
             time.sleep(2)  # a sample
-            quiet = quiet + 1 if sum(task[0] for task in counters(self).values()) - before < RESTING * 2 else 0
+            after = sum(task[0] for task in counters(self).values())
+            if self.process.poll() is not None:
+                raise Unmeasurable(f"{self.name}: it has ended with {self.process.returncode}")
+            quiet = quiet + 1 if 0 <= after - before < RESTING * 2 else 0
         return time.monotonic() - began
 
     def stop(self):
@@ -272,6 +275,7 @@ def lookups(small, middle, large, options):
     """
     few, reading = str(1000), str(large.cookies)
     quiet, control = small.name, f"{small.name}, generator reads a million"
+    print(f"{large.name}: settled after {large.settle():.0f} s", file=sys.stderr, flush=True)
     cases = [
         (quiet, lambda: lookup(small, options.seconds, 32)),
         (control, lambda: lookup(small, options.seconds, 32, BESIDE=reading)),
@@ -346,7 +350,6 @@ def rows(options, problems):
                 starts.append(large.start(BOTH))
                 large.stop()
             large.start()
-            print(f"{large.name}: settled after {large.settle():.0f} s", file=sys.stderr, flush=True)
             for gateway in gateways:
                 if gateway.live() != gateway.sessions:
                     raise Unmeasurable(f"{gateway.name}: {gateway.live()} were found at start")
