@@ -25,10 +25,7 @@ class Sample:
     def __init__(self, requests, seconds, before, after):
         if before.keys() - after.keys():
             raise Unmeasurable("a thread ended during the run and took its count with it")
-        cpu, self.voluntary, self.involuntary = (
-            (sum(task[field] for task in after.values()) - sum(task[field] for task in before.values())) / requests
-            for field in range(3)
-        )
+        cpu, self.voluntary, self.involuntary = (spent(before, after, field) / requests for field in range(3))
         if cpu <= 0:
             raise Unmeasurable("the kernel counted no CPU time")
         self.cpu = cpu
@@ -51,6 +48,11 @@ def counters(peer):
             )
             found[task.name] = (cpu, *switches)
     return found
+
+
+def spent(before, after, field=0):
+    """What two counts of one peer differ by, over all of its threads: CPU nanoseconds, or another field."""
+    return sum(task[field] for task in after.values()) - sum(task[field] for task in before.values())
 
 
 def h2load(peer, cookie, requests, protocol="h1", path="/", connections=32, fields=None):

@@ -100,7 +100,8 @@ def table(bench, names, took, all_parts):
         lines.append(f"| {row['part']} | {case} | {row['contestant']} | {measured} | {ratio} | {row['aim']} |")
     who = ", ".join(f"{name} {version}" for name, version in versions().items())
     how = f"{bench.rounds} rounds of {bench.seconds:g} s in alternating order; {took / 60:.0f} minutes"
-    lines += ["", f"{datetime.date.today().isoformat()}; {machine()}. {who}. {how}; parts: {', '.join(names)}.", "", f"fluidgate is {bench.built}."]
+    lines += ["", f"{datetime.date.today().isoformat()}; {machine()}. {who}. {how}; parts: {', '.join(names)}."]
+    lines += ["", f"fluidgate is {bench.built}."]
     if drifted:
         why = f"their control drifted by more than {DRIFT_BOUND:.0%} or has fewer than {ENOUGH} rounds"
         lines += ["", f"**No conclusion** from {len(drifted)} cases: {why}."]

@@ -23,7 +23,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "compare"))
 
 import report  # noqa: E402
-from measure import DRIFT_BOUND, UNMEASURED, Sample, counters, spread  # noqa: E402
+from measure import DRIFT_BOUND, UNMEASURED, Sample, counters, spent, spread  # noqa: E402
 from peers import FLUIDGATE, PROXY_CORE, RIG_CORE, ROOT, Rig, Unmeasurable, free_port, program  # noqa: E402
 
 BEGIN, END = "<!-- sessions: begin, written by ./scripts/bench-sessions --write -->", "<!-- sessions: end -->"
@@ -133,12 +133,12 @@ upstream = ["http://127.0.0.1:{upstream}"]
         while quiet < 3:
             if time.monotonic() - began > 180:
                 raise Unmeasurable(f"{self.name}: its store still cleans up after three minutes")
-            before = sum(task[0] for task in counters(self).values())
+            before = counters(self)
             time.sleep(2)  # a sample
-            after = sum(task[0] for task in counters(self).values())
+            took = spent(before, counters(self))
             if self.process.poll() is not None:
                 raise Unmeasurable(f"{self.name}: it has ended with {self.process.returncode}")
-            quiet = quiet + 1 if 0 <= after - before < RESTING * 2 else 0
+            quiet = quiet + 1 if 0 <= took < RESTING * 2 else 0
         return time.monotonic() - began
 
     def stop(self):

@@ -7,7 +7,7 @@ import sys
 
 import tls_client
 from bench import CADDY, HAPROXY, LOGGED_IN, NGINX
-from measure import counters, rounds
+from measure import counters, rounds, spent
 from peers import LARGE, RIG_CORE, Unmeasurable
 
 PART = "bodies"
@@ -76,8 +76,7 @@ def cost(peer, cookie, way, tls):
     after = counters(peer)
     if before.keys() - after.keys():
         raise Unmeasurable("a thread ended during the run and took its count with it")
-    cpu = sum(task[0] for task in after.values()) - sum(task[0] for task in before.values())
-    return {"CPU per GB": cpu / 1e6 / (LARGE / 1e9)}
+    return {"CPU per GB": spent(before, after) / 1e6 / (LARGE / 1e9)}
 
 
 def measure(bench):

@@ -5,7 +5,7 @@ what the generator can send beside the upstream on one core, if that is less.
 """
 
 from bench import BARE, CONSTANT, EVERYBODY, HAPROXY, LOGGED_IN, NGINX, PUBLIC
-from measure import Loaded, counters, rounds
+from measure import Loaded, counters, rounds, spent
 from openloop import latencies
 from peers import PROXY_CORE, RIG_CORE, Unmeasurable
 
@@ -22,7 +22,7 @@ def paced(peer, cookie, rate, seconds):
     after = counters(peer)
     if late > LATE:
         raise Unmeasurable(f"the generator was {late * 1000:.1f} ms late in one of 100 cases")
-    cpu = sum(task[0] for task in after.values()) - sum(task[0] for task in before.values())
+    cpu = spent(before, after)
     at = lambda part: took[int(len(took) * part)] * 1000  # noqa: E731
     return {"p99": at(0.99), "p50": at(0.5), "p999": at(0.999), "CPU per request": cpu / len(took) / 1000,
             "generator late, p99": late * 1000, "requests": len(took)}  # fmt: skip
