@@ -22,7 +22,7 @@ from bench import Bench
 from peers import RIG_CORE, ROOT, Rig, Unmeasurable
 
 BEGIN, END = "<!-- compare: begin, written by ./scripts/bench --write -->", "<!-- compare: end -->"
-PARTS = ["requests", "calls", "handshakes", "latency", "bodies", "idle", "routes", "log", "reuse", "start", "sessions"]
+PARTS = ["requests", "calls", "handshakes", "latency", "workers", "bodies", "idle", "routes", "log", "reuse", "start", "sessions"]
 QUICK = ["requests", "calls", "handshakes", "reuse", "start"]
 
 

@@ -55,7 +55,7 @@ def spent(before, after, field=0):
     return sum(task[field] for task in after.values()) - sum(task[field] for task in before.values())
 
 
-def h2load(peer, cookie, requests, protocol="h1", path="/", connections=32, fields=None):
+def h2load(peer, cookie, requests, protocol="h1", path="/", connections=32, fields=None, cores=RIG_CORE, threads=1):
     """Sends that many requests, each of which must come back with 200 and its whole body; gives the seconds it took. `fields` are
     more headers of each."""
     port, scheme = (peer.port, "http") if protocol == "h1" else (peer.tls, "https")
@@ -67,12 +67,12 @@ def h2load(peer, cookie, requests, protocol="h1", path="/", connections=32, fiel
     argv = [
         "taskset",
         "-c",
-        RIG_CORE,
+        cores,
         program("h2load"),
         f"-n{requests}",
         f"-c{connections}",
         f"-m{streams}",
-        "-t1",
+        f"-t{threads}",
         f"--tls13-ciphers={SUITE}",
     ]
     argv += [] if protocol == "h2s" else ["--h1"]
@@ -105,9 +105,9 @@ def h2load(peer, cookie, requests, protocol="h1", path="/", connections=32, fiel
 class Loaded:
     """A contestant under one kind of load: how fast it is, so that each run lasts as long, and what a request costs it."""
 
-    def __init__(self, peer, cookie, protocol="h1", path="/", connections=32):
+    def __init__(self, peer, cookie, protocol="h1", path="/", connections=32, **more):
         self.peer, self.cookie, self.rate = peer, peer.cookie or cookie, None
-        self.how = {"protocol": protocol, "path": path, "connections": connections}
+        self.how = {"protocol": protocol, "path": path, "connections": connections, **more}
 
     def warm(self, seconds):
         """The answer is the upstream's own, and everything has been asked once."""

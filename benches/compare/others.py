@@ -23,8 +23,9 @@ FORWARDED = {
 
 
 def nginx(
-    rig, upstream, name="nginx proxy_pass", session=None, block="", connections=1024, user=USER, group=GROUP, forwarded=True
-):
+    rig, upstream, name="nginx proxy_pass", session=None, block="", connections=1024, user=USER, group=GROUP, forwarded=True,
+    core=PROXY_CORE, workers=1,
+):  # fmt: skip
     """nginx in front of the upstream; `session` says how it asks who this is, and is the inside of that location."""
     block += f"upstream app {{ server 127.0.0.1:{upstream}; {KEPT} }}"
     # Large bodies: never to the disk, neither up nor down, as with the others.
@@ -40,7 +41,7 @@ def nginx(
     server += "".join(f" proxy_set_header {field} {value};" for field, value in headers.items()) + " }"
     if session:
         server += f"\nlocation = /session {{ internal; {session} }}"
-    return rig.nginx(name, PROXY_CORE, server, block, connections, tls=True)
+    return rig.nginx(name, core, server, block, connections, tls=workers == 1, workers=workers)
 
 
 def nginx_bare(rig, upstream):

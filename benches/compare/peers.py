@@ -98,6 +98,8 @@ class Rig:
     def __init__(self, folder):
         self.folder = pathlib.Path(folder)
         self.running = []
+        # Where large bodies go, when the part that sends them has started its sink there.
+        self.sink = free_port()
 
     def start(self, name, argv, core, port, environment=None, **options):
         """Starts a program and waits until it takes connections."""
@@ -165,8 +167,8 @@ class Rig:
             both.write_text(chain.read_text() + key.read_text())
         return chain, key, both
 
-    def nginx(self, name, core, server, http_block="", connections=1024, tls=False):
-        """An nginx with one worker and no access log; `server` is the inside of its server block."""
+    def nginx(self, name, core, server, http_block="", connections=1024, tls=False, workers=1):
+        """An nginx without access log; `server` is the inside of its server block."""
         port, home = free_port(), self.home(name)
         secure = free_port() if tls else None
         if tls:
@@ -177,25 +179,24 @@ class Rig:
             )
         temp = " ".join(f"{kind}_temp_path {home}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
         user = "user root;" if os.geteuid() == 0 else ""
+        shared = " reuseport" if workers > 1 else ""  # as fluidgate's workers listen
         (home / "nginx.conf").write_text(
-            f"{user} daemon off; worker_processes 1; pid {home}/pid; error_log {home}/error.log;\n"
+            f"{user} daemon off; worker_processes {workers}; pid {home}/pid; error_log {home}/error.log;\n"
             f"events {{ worker_connections {connections}; }}\n"
             f"http {{ access_log off; {temp} keepalive_requests 1000000000; keepalive_timeout 600s; client_max_body_size 0;\n"
-            f"{http_block}\nserver {{ listen 127.0.0.1:{port};\n{server}\n}} }}\n"
+            f"{http_block}\nserver {{ listen 127.0.0.1:{port}{shared};\n{server}\n}} }}\n"
         )
         return self.start(name, [program("nginx"), "-c", home / "nginx.conf", "-e", home / "error.log"], core, port, tls=secure)
 
-    def upstream(self):
+    def upstream(self, name="upstream", core=RIG_CORE, workers=1):
         """What stands behind everybody: 1 KiB on every path, 64 KiB where the path ends so, and how often it was connected to."""
         files = self.folder / "files"
         files.mkdir(exist_ok=True)
         (files / "64k").write_text(BODY * 64)
         with (files / "large").open("wb") as large:
             large.truncate(LARGE)
-        # Nobody listens there before the part that sends large bodies starts its sink.
-        self.sink = free_port()
         return self.nginx(
-            "upstream", RIG_CORE,
+            name, core,
             f'location / {{ default_type text/plain; return 200 "{BODY}"; }}\n'
             f"location ~ /64k$ {{ default_type text/plain; root {files}; try_files /64k =404; sendfile on; tcp_nopush on;"
             " open_file_cache max=10 inactive=1h; }\n"
@@ -203,7 +204,7 @@ class Rig:
             f"location = /sink {{ proxy_pass http://127.0.0.1:{self.sink};"
             " proxy_http_version 1.1; proxy_request_buffering off; }\n"
             "location = /accepted { stub_status; }",
-            connections=8192,
+            connections=8192, workers=workers,
         )  # fmt: skip
 
     def fluidgate(self, upstream, name="fluidgate", workers=1, core=PROXY_CORE, log="off", routes="", limits="", binary=None):
