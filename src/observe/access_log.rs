@@ -69,7 +69,7 @@ struct Batch {
 }
 
 /// Pages that may wait for the disk: 4 MiB when all are full.
-const WAITING: usize = 64;
+const WAITING: usize = 32;
 /// Empty pages that a worker keeps: under load the writing thread is more than one behind now and then.
 const SPARE: usize = 3;
 

@@ -31,7 +31,7 @@ admin_socket = "/run/fluidgate/admin.sock"
 pub(super) const ACCESS_LOG: Section = Section {
     title: "[access_log]",
     about: "One line per request, without cookies, credentials and query strings. A worker collects its lines and hands them over when\n\
-there are 64 KiB of them, after 200 ms, and when the gateway ends. What a target cannot keep up with waits, at most 4 MiB; beyond that\n\
+there are 128 KiB of them, after 200 ms, and when the gateway ends. What a target cannot keep up with waits, at most 4 MiB; beyond that\n\
 lines are lost, and requests go on.",
     examples: &[r#"[access_log]
 target = "access.log"

@@ -9,13 +9,16 @@ use serde_json::ser::Formatter;
 /// The longest prefix of a field that a client controls: a line stays a line, whatever is sent.
 pub(super) const LONGEST: usize = 1024;
 
+/// The longest text that is copied without a call.
+pub(super) const SHORT: usize = 32;
+
 /// Copies `text` to a `place` of its length, and says whether it may stand like that in either form of a line. Many bytes at a time, as a
 /// line has some hundred of them, and without a call for what is short, as most fields are: its first and its last bytes together
 /// are all of it, and those in the middle are done twice.
 #[inline(always)]
 pub(super) fn copy(place: &mut [u8], text: &[u8]) -> bool {
     let length = text.len();
-    if length > 32 {
+    if length > SHORT {
         place.copy_from_slice(text);
         is_plain(text)
     } else if length >= 16 {

@@ -178,8 +178,8 @@ fn a_worker_keeps_a_page_that_nobody_takes_and_counts_the_full_ones_it_loses() {
     let (go, worker, thread) = behind(&path, asked);
     let log = Arc::clone(&worker.log);
     assert_eq!(log.dropped(), 0, "what a page has room for is not lost");
-    let line = json(&OPENING).len();
-    for _ in 0..(64 * 1024 / line) {
+    let lines_of_a_page = Page::new().room() / json(&OPENING).len();
+    for _ in 0..lines_of_a_page {
         write(&worker, &OPENING, &OUTCOME);
     }
     assert_eq!(log.dropped(), 1, "a full page");
@@ -192,7 +192,7 @@ fn a_worker_keeps_a_page_that_nobody_takes_and_counts_the_full_ones_it_loses() {
     drop((worker, log));
     assert!(thread.ended_within(Duration::from_secs(60)));
     let written = whole_lines(&std::fs::read_to_string(path).unwrap());
-    assert!(written > WAITING && written < asked + 64 * 1024 / line, "{written}");
+    assert!(written > WAITING && written < asked + lines_of_a_page, "{written}");
 }
 
 #[test]
