@@ -1,5 +1,5 @@
-"""What fluidgate is compared with, each with one worker on core 0, no access log, connections kept alive on both sides, and one
-certificate: nginx, nginx with auth_request, HAProxy, Caddy, Caddy with forward_auth, and oauth2-proxy.
+"""What fluidgate is compared with, each with one worker on core 0 where nothing else is said, no access log, connections
+kept alive on both sides, and one certificate: nginx, nginx with auth_request, HAProxy, Caddy, Caddy with forward_auth, and oauth2-proxy.
 
 Those that know no sessions add a constant identity; the others take it from a live session of oauth2-proxy's. All but
 oauth2-proxy, which cannot, add the nine headers that fluidgate adds.
@@ -41,6 +41,7 @@ def nginx(
     server += "".join(f" proxy_set_header {field} {value};" for field, value in headers.items()) + " }"
     if session:
         server += f"\nlocation = /session {{ internal; {session} }}"
+    # Several workers are asked without TLS alone.
     return rig.nginx(name, core, server, block, connections, tls=workers == 1, workers=workers)
 
 

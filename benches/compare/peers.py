@@ -179,7 +179,7 @@ class Rig:
             )
         temp = " ".join(f"{kind}_temp_path {home}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
         user = "user root;" if os.geteuid() == 0 else ""
-        shared = " reuseport" if workers > 1 else ""  # as fluidgate's workers listen
+        shared = " reuseport" if workers > 1 else ""  # so that the system shares connections out among them
         (home / "nginx.conf").write_text(
             f"{user} daemon off; worker_processes {workers}; pid {home}/pid; error_log {home}/error.log;\n"
             f"events {{ worker_connections {connections}; }}\n"

@@ -144,6 +144,8 @@ upstream = ["http://127.0.0.1:{upstream}"]
     def stop(self):
         os.killpg(self.process.pid, signal.SIGTERM)
         self.process.wait(60)
+        if self.process in self.rig.running:
+            self.rig.running.remove(self.process)
 
     def processes(self):
         return [self.process.pid]

@@ -11,7 +11,7 @@ from peers import Unmeasurable
 
 PART = "latency"
 MOST = 15_000  # requests per second that the generator sends without being late
-ENOUGH = 20_000  # requests of those that are held against each other, so that their p99 is that of 200
+ENOUGH = 20_000  # requests of nginx, HAProxy and fluidgate, so that 200 are beyond their p99
 LATE = 0.0005  # seconds, in one of 100 cases: more, and the machine was not quiet
 
 
@@ -69,4 +69,6 @@ def measure(bench):
             for peer in who
         ]
         rounds(bench, PART, group, cases, NGINX, {"p99": "ms", "p50": "ms"}, aims={(LOGGED_IN, "p99"): "≤ 1.00"})
-    bench.note(PART, "requests come as a Poisson process, at the same moments for everybody.")
+    bench.note(
+        PART, "requests come as a Poisson process, at the same moments for everybody; to nginx, HAProxy and fluidgate for longer."
+    )

@@ -1,7 +1,7 @@
 """What the access log costs: fluidgate that writes it to a file, against fluidgate without one.
 
-Both are started anew for each round: where a process happens to lie in memory changes what a request costs by more than the rounds of
-one process differ.
+Both are started anew for each round: where a process happens to lie in memory changes what a request costs by more than the rounds
+of one process differ.
 """
 
 import functools
@@ -22,6 +22,7 @@ def anew(bench, name, target):
 
 def measure(bench):
     without, written = "fluidgate, no access log", "fluidgate, access log to a file"
-    cases = [(name, functools.partial(anew, bench, name, target)) for name, target in ((without, "off"), (written, "HOME/access.log"))]
+    targets = {without: "off", written: "HOME/access.log"}
+    cases = [(name, functools.partial(anew, bench, name, target)) for name, target in targets.items()]
     rounds(bench, PART, "HTTP/1.1, 1 KiB", cases, without, {"CPU per request": "µs"},
            aims={(written, "CPU per request"): "≤ 1.03"})  # fmt: skip

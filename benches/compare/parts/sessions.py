@@ -4,7 +4,6 @@ That command measures more of it. Loads come from wrk, whose errors and average 
 """
 
 import functools
-import itertools
 import pathlib
 import sys
 
@@ -54,15 +53,19 @@ def starts(bench, large):
 
 
 def anew(gateway, cases):
-    """Starts it again before the first of its `cases` in each round: where a process happens to lie in memory changes what a request
-    costs by more than the rounds of one process differ."""
-    turns = itertools.count()
+    """Starts it again before the first of its `cases` in each round: where a process happens to lie in memory changes what a
+    request costs by more than the rounds of one process differ."""
+    left = 0
 
     def begin():
-        if next(turns) % cases == 0:
-            gateway.stop()
+        nonlocal left
+        if left == 0:
+            if gateway.process.poll() is None:
+                gateway.stop()
             gateway.start()
             gateway.settle()
+            left = cases
+        left -= 1
 
     return begin
 
@@ -117,9 +120,10 @@ def measure(bench):
     starts(bench, large)
     for gateway in (one, few, large):
         gateway.start()
+    large.settle()
     bench.note(
         PART,
-        "the gateways were started anew for each round of requests by the number of sessions, which were sent when the store had cleaned up.",
+        "requests by the number of sessions: the gateways were started anew for each round, and asked when the store had cleaned up.",
     )
     growth(bench, one, few, large)
     for gateway in (one, few, large):

@@ -47,8 +47,8 @@ def cost(bench, seconds):
 
 
 def throughput(bench):
-    """A generator, a gateway and an upstream of one thread each on one core; and of two threads each, with as many connections for each,
-    on two."""
+    """A generator, a gateway and an upstream of one thread each on one core; and of two threads each, with as many connections for
+    each, on two."""
     cases, running = [], []
     try:
         for count, cores in ((1, PROXY_CORE), (2, BOTH)):
@@ -74,6 +74,6 @@ def measure(bench):
     throughput(bench)
     bench.note(
         PART,
-        "in the second case both cores are full, and the generator and the upstream must grow with the gateway: a ratio below 2 is theirs,"
-        " the kernel's and the caches', too. nginx's workers share nothing.",
+        "in the second case both cores are full, and the generator and the upstream must grow with the gateway: a ratio below 2 is"
+        " theirs, the kernel's and the caches', too. nginx's workers share nothing; the system shares out their connections, by chance.",
     )

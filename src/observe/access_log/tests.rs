@@ -220,8 +220,10 @@ fn the_longest_line_of_all_has_room() {
         let (log, thread) = AccessLog::start(format, Box::new(io::sink())).unwrap();
         let worker = WorkerLog::new(Arc::clone(&log));
         write(&worker, &OPENING, &OUTCOME);
-        write(&worker, &opening, &outcome);
-        write(&worker, &opening, &outcome);
+        // More of them than a page has room for.
+        for _ in 0..4 {
+            write(&worker, &opening, &outcome);
+        }
         assert_eq!(log.dropped(), 0);
         drop((worker, log));
         assert!(thread.ended_within(Duration::from_secs(60)));
