@@ -23,8 +23,6 @@ class Sample:
     """What one run of one contestant cost, per request; CPU in nanoseconds."""
 
     def __init__(self, requests, seconds, before, after):
-        if before.keys() - after.keys():
-            raise Unmeasurable("a thread ended during the run and took its count with it")
         cpu, self.voluntary, self.involuntary = (spent(before, after, field) / requests for field in range(3))
         if cpu <= 0:
             raise Unmeasurable("the kernel counted no CPU time")
@@ -52,6 +50,8 @@ def counters(peer):
 
 def spent(before, after, field=0):
     """What two counts of one peer differ by, over all of its threads: CPU nanoseconds, or another field."""
+    if before.keys() - after.keys():
+        raise Unmeasurable("a thread ended during the run and took its count with it")
     return sum(task[field] for task in after.values()) - sum(task[field] for task in before.values())
 
 

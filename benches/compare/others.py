@@ -1,5 +1,6 @@
 """What fluidgate is compared with, each with one worker on core 0 where nothing else is said, no access log, connections
-kept alive on both sides, and one certificate: nginx, nginx with auth_request, HAProxy, Caddy, Caddy with forward_auth, and oauth2-proxy.
+kept alive on both sides, and one certificate: nginx, nginx with auth_request, HAProxy, Caddy, Caddy with forward_auth, and
+oauth2-proxy.
 
 Those that know no sessions add a constant identity; the others take it from a live session of oauth2-proxy's. All but
 oauth2-proxy, which cannot, add the nine headers that fluidgate adds.

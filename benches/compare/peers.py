@@ -19,6 +19,7 @@ import tls_client
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 FLUIDGATE = os.environ.get("FLUIDGATE", str(ROOT / "target/release/fluidgate"))
 PROXY_CORE, RIG_CORE = "0", "1"
+BOTH = f"{PROXY_CORE},{RIG_CORE}"
 USER, PASSWORD, GROUP = "alice", "alice-correct-horse-battery-41", "staff"
 BODY = "0123456789abcdef" * 64  # 1 KiB
 SIZES = {"/": 1024, "/64k": 65536}  # what the upstream answers, by path; "/public" may stand in front

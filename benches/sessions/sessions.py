@@ -24,14 +24,13 @@ sys.path.insert(0, str(HERE.parent / "compare"))
 
 import report  # noqa: E402
 from measure import DRIFT_BOUND, UNMEASURED, Sample, counters, spent, spread  # noqa: E402
-from peers import FLUIDGATE, PROXY_CORE, RIG_CORE, ROOT, Rig, Unmeasurable, free_port, program  # noqa: E402
+from peers import BOTH, FLUIDGATE, PROXY_CORE, RIG_CORE, ROOT, Rig, Unmeasurable, free_port, program  # noqa: E402
 
 BEGIN, END = "<!-- sessions: begin, written by ./scripts/bench-sessions --write -->", "<!-- sessions: end -->"
 USERS, PASSWORD = 1000, "alice-correct-horse-battery-41"
 # The least Argon2id there is: what is measured comes after the password.
 HASH = "$argon2id$v=19$m=64,t=1,p=1$Zmx1aWRnYXRlc2FsdDEyMw$jp3/xGtYX6blaCAIXTdYAIzwQCFu7ATyblgA47suejA"
 SLED_CACHE = 16 << 20
-BOTH = f"{PROXY_CORE},{RIG_CORE}"
 RESTING = 2_000_000  # CPU nanoseconds a second
 PARTS = ["start", "table", "lookup", "activity", "storm", "sweep"]
 
@@ -135,10 +134,12 @@ upstream = ["http://127.0.0.1:{upstream}"]
                 raise Unmeasurable(f"{self.name}: its store still cleans up after three minutes")
             before = counters(self)
             time.sleep(2)  # a sample
-            took = spent(before, counters(self))
+            after = counters(self)
             if self.process.poll() is not None:
                 raise Unmeasurable(f"{self.name}: it has ended with {self.process.returncode}")
-            quiet = quiet + 1 if 0 <= took < RESTING * 2 else 0
+            # One whose thread has ended is still busy with itself.
+            rests = before.keys() <= after.keys() and spent(before, after) < RESTING * 2
+            quiet = quiet + 1 if rests else 0
         return time.monotonic() - began
 
     def stop(self):

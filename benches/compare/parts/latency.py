@@ -4,6 +4,8 @@ One rate is half of what the slowest of all can take; the other half of what the
 what the generator can send beside the upstream on one core, if that is less.
 """
 
+from functools import partial
+
 from bench import BARE, CONSTANT, EVERYBODY, HAPROXY, LOGGED_IN, NGINX, PUBLIC
 from measure import Loaded, counters, rounds, spent
 from openloop import latencies
@@ -60,12 +62,7 @@ def measure(bench):
         group = f"{rate:,.0f} requests/s, {share}"
         longer = max(seconds, ENOUGH / rate)
         cases = [
-            (
-                peer.name,
-                lambda peer=peer, rate=rate, seconds=longer if peer in fast else seconds: paced(
-                    peer, peer.cookie or bench.cookie, rate, seconds
-                ),
-            )
+            (peer.name, partial(paced, peer, peer.cookie or bench.cookie, rate, longer if peer in fast else seconds))
             for peer in who
         ]
         rounds(bench, PART, group, cases, NGINX, {"p99": "ms", "p50": "ms"}, aims={(LOGGED_IN, "p99"): "≤ 1.00"})

@@ -4,7 +4,7 @@ Both are started anew for each round: where a process happens to lie in memory c
 of one process differ.
 """
 
-import functools
+from functools import partial
 
 from measure import Loaded, rounds
 
@@ -23,6 +23,6 @@ def anew(bench, name, target):
 def measure(bench):
     without, written = "fluidgate, no access log", "fluidgate, access log to a file"
     targets = {without: "off", written: "HOME/access.log"}
-    cases = [(name, functools.partial(anew, bench, name, target)) for name, target in targets.items()]
+    cases = [(name, partial(anew, bench, name, target)) for name, target in targets.items()]
     rounds(bench, PART, "HTTP/1.1, 1 KiB", cases, without, {"CPU per request": "µs"},
            aims={(written, "CPU per request"): "≤ 1.03"})  # fmt: skip

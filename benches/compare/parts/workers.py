@@ -3,14 +3,15 @@
 nginx is measured beside: it shares nothing between its workers, so what two cost more there is the machine's.
 """
 
+from functools import partial
+
 from measure import Loaded, rounds
 from others import nginx
 from parts.latency import paced
-from peers import PROXY_CORE, RIG_CORE
+from peers import BOTH, PROXY_CORE
 
 PART = "workers"
 RATE = 5000  # requests per second that the generator sends without being late, beside a worker on its own core
-BOTH = f"{PROXY_CORE},{RIG_CORE}"
 
 
 def called(name, count):
@@ -39,7 +40,7 @@ def cost(bench, seconds):
         for count in (1, 2):
             *peers, cookie = pair(bench, bench.upstream.port, count, BOTH)
             running += peers
-            cases += [(peer.name, lambda peer=peer, cookie=cookie: paced(peer, cookie, RATE, seconds)) for peer in peers]
+            cases += [(peer.name, partial(paced, peer, cookie, RATE, seconds)) for peer in peers]
         units = {"CPU per request": "µs", "p99": "ms"}
         compared(bench, f"{RATE:,} requests/s", cases, units, "≤ 1.05")
     finally:
@@ -57,7 +58,7 @@ def throughput(bench):
             running += [upstream, *peers]
             for peer in peers:
                 loaded = Loaded(peer, cookie, connections=32 * count, cores=cores, threads=count)
-                cases.append((peer.name, lambda loaded=loaded: served(loaded, bench.seconds)))
+                cases.append((peer.name, partial(served, loaded, bench.seconds)))
         units = {"requests": "/s", "CPU per request": "µs"}
         compared(bench, "everything on one core, everything twice on two", cases, units, "≥ 1.9")
     finally:

@@ -220,7 +220,7 @@ fn the_longest_line_of_all_has_room() {
         let (log, thread) = AccessLog::start(format, Box::new(io::sink())).unwrap();
         let worker = WorkerLog::new(Arc::clone(&log));
         write(&worker, &OPENING, &OUTCOME);
-        // More of them than a page has room for.
+        // As JSON, more of them than a page has room for.
         for _ in 0..4 {
             write(&worker, &opening, &outcome);
         }
