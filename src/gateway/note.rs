@@ -1,7 +1,5 @@
 //! What is noted of a request while it is walked, for the counts and the access log.
 
-use std::time::Instant;
-
 use http::HeaderValue;
 
 use crate::gateway::open_line::{Noted, OpenLine};
@@ -48,11 +46,6 @@ impl Note {
     pub fn decision(&mut self, verdict: Verdict, reason: Option<&'static str>) {
         self.decide(verdict);
         self.line(|line| line.reason = reason);
-    }
-
-    /// When the upstream was asked, where somebody wants to know.
-    pub fn started(&self) -> Option<Instant> {
-        self.line.is_some().then(Instant::now)
     }
 }
 

@@ -2,15 +2,12 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::header::{HOST, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Request, Version};
 
 use crate::base::clock::Timestamp;
-use crate::base::identity::Identity;
-use crate::gateway::RouteTarget;
 use crate::observe::access_log::{Draft, Opening, Outcome, WorkerLog};
 use crate::web::forwarded::ClientView;
 
@@ -31,15 +28,12 @@ pub struct OpenLine {
     pub noted: Box<Noted>,
 }
 
-/// What is noted for a line. Of the request there is no copy: its part of the line is written already.
+/// What is noted for a line.
 #[derive(Default)]
 pub struct Noted {
-    draft: Draft,
+    /// What it will say of the request.
+    pub draft: Draft,
     started: Option<Instant>,
-    /// The route once matched.
-    pub route: Option<Arc<RouteTarget>>,
-    /// The user once identified.
-    pub identity: Option<Arc<Identity>>,
     /// See [`Outcome::decision`].
     pub decision: &'static str,
     /// See [`Outcome::reason`].
@@ -82,7 +76,7 @@ impl Lines {
             },
             user_agent: user_agent.map(HeaderValue::as_bytes),
         };
-        self.log.begin(&mut noted.draft, &opening);
+        noted.draft.begin(&opening);
         noted.started = Some(at.1);
         (noted.decision, noted.status) = ("refuse", 0);
         OpenLine { lines: Rc::clone(self), noted }
@@ -93,19 +87,16 @@ impl OpenLine {
     /// Writes the line, of `sent` bytes.
     pub fn write(self, sent: u64) {
         let Self { lines, mut noted } = self;
-        let (route, identity) = (noted.route.take(), noted.identity.take());
-        let outcome = Outcome {
+        noted.draft.end(Outcome {
             status: noted.status,
             bytes_out: sent,
             bytes_in: noted.bytes_in.take(),
             duration: noted.started.map(|started| started.elapsed()).unwrap_or_default(),
             upstream: noted.upstream.take(),
-            route: route.as_ref().map(|route| route.name.as_str()),
-            user: identity.as_ref().map(|identity| identity.user()),
             decision: noted.decision,
             reason: noted.reason.take(),
-        };
-        lines.log.write(&noted.draft, &outcome);
+        });
+        lines.log.write(&noted.draft);
         let mut spare = lines.spare.borrow_mut();
         if spare.len() < SPARE && !noted.draft.is_large() {
             spare.push(noted);

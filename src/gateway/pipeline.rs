@@ -5,10 +5,12 @@
 use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::Rc;
+use std::time::Instant;
 
 use http::header::ACCEPT;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
 
+use crate::base::identity::Identity;
 use crate::gateway::body_limit::{TOO_LARGE, bound};
 use crate::gateway::challenge;
 use crate::gateway::connection::Connection;
@@ -139,7 +141,7 @@ async fn walk(
     }
     if let Some(endpoint) = own {
         let call = Call::new(&gateway, client, &normal.host, request, id, now).await;
-        note.line(|line| line.identity = call.identity());
+        note.line(|line| line.draft.names(None, call.identity().as_deref().map(Identity::user)));
         // Boxed: it is large and rare, and would make the future of every request as large.
         let (reply, reason) = Box::pin(endpoints::answer(call, &endpoint, taken(request))).await;
         note.decision(Verdict::Own, reason);
@@ -176,17 +178,19 @@ async fn walk(
 
     // Identify: a live session's user as the directory knows them now, or nobody.
     let recall = &connection.recall;
+    // What comes next waits for nobody: the upstream is asked at this moment, as far as a log can tell.
+    let mut waited = instant;
     let (headers, caller, activity) = (request.headers(), caller(&client), route.activity);
     let (mut managed, withheld) = recall.manage(&gateway.sessions, headers, caller, activity, now);
     if managed.unresolved.is_some() {
         // A shared store only: the table cannot tell, the store is asked once for all who wait. Boxed: it is rare.
         managed = Box::pin(gateway.sessions.resolve(managed, headers, caller, activity, now)).await;
+        waited = Instant::now();
     }
     let identity = managed.session.as_ref().and_then(|session| session.identity());
     note.route = route.counted_as;
     note.line(|line| {
-        line.identity.clone_from(&identity);
-        line.route = Some(route.clone());
+        line.draft.names(Some(&route.name), identity.as_deref().map(Identity::user));
         line.reason = managed.rejected.map(|rejection| rejection.code());
     });
     if let Some(after) = managed.retry_after {
@@ -287,7 +291,6 @@ async fn walk(
     };
 
     // Forward: only a permit gets through here.
-    let sent = note.started();
     let mut exchange = pin!(proxy::forward(&worker.pool, permit, route.upstream(), taken(request)));
     let Ok(answered) = poll_fn(|cx| poll_while_live(&mut watch, exchange.as_mut(), cx)).await else {
         note.line(|line| line.reason = Some(SESSION_OVER));
@@ -296,7 +299,7 @@ async fn walk(
     };
     match answered {
         Ok(response) => {
-            note.line(|line| line.upstream = sent.map(|sent| sent.elapsed()));
+            note.line(|line| line.upstream = Some(waited.elapsed()));
             let mut reply = match passing {
                 None => response.map(|body| ReplyBody::forwarded(body, watch)),
                 Some(passing) => {

@@ -1,7 +1,7 @@
-//! One line per request, written into a page of the worker and from there to its target by a thread of its own.
+//! One line per request: put down in a batch of the worker, and made text and written to its target by a thread of its own.
 //!
-//! A worker never waits: it hands full pages over a bounded channel and gets them back empty, and when the disk cannot keep up,
-//! whole pages are dropped and counted. Cookies, tokens, credentials and query strings are never logged.
+//! A worker never waits: it hands full batches over a bounded channel and gets them back empty, and when the disk cannot keep up,
+//! whole batches are dropped and counted. Cookies, tokens, credentials and query strings are never logged.
 
 use std::cell::RefCell;
 use std::convert::Infallible;
@@ -9,21 +9,28 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, channel, sync_channel};
+use std::sync::mpsc::{
+    Receiver, RecvTimeoutError, SyncSender, TryRecvError, TrySendError, channel, sync_channel,
+};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::Thread;
 use std::time::Duration;
 
+use crate::observe::access_log::batch::Batch;
 pub use crate::observe::access_log::draft::Draft;
 pub use crate::observe::access_log::line::{Opening, Outcome};
-use crate::observe::access_log::moment::Seconds;
-use crate::observe::access_log::page::Page;
+use crate::observe::access_log::scribe::Scribe;
+#[cfg(any(test, fuzzing))]
+use crate::observe::access_log::{moment::Seconds, page::Page};
 use crate::observe::log_target::LogTarget;
 
+mod batch;
 mod draft;
 pub(in crate::observe) mod escape;
 mod line;
-pub(in crate::observe) mod moment;
-pub(in crate::observe) mod page;
+mod moment;
+mod page;
+mod scribe;
 
 /// The access log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,22 +62,40 @@ pub enum Format {
 /// The log of the whole process. Dropping the last handle ends the writing thread after it has written everything.
 #[derive(Debug)]
 pub struct AccessLog {
-    format: Format,
-    sender: SyncSender<Batch>,
-    /// The last page of each worker that ended while the thread was behind: a worker does not wait for it even then.
-    last: Arc<Mutex<Vec<Page>>>,
+    sender: SyncSender<Parcel>,
+    /// Goes after the sender, so that the thread sees that it has gone.
+    writer: Sleeper,
+    /// The last batch of each worker that ended while the thread was behind: a worker does not wait for it even then.
+    last: Arc<Mutex<Vec<Batch>>>,
     dropped: Arc<AtomicU64>,
 }
 
-/// Lines on their way to the writing thread, and where their page goes back to.
-struct Batch {
-    page: Page,
-    back: SyncSender<Page>,
+/// The writing thread, asleep while there is nothing to write. It waits by itself and not in the channel, whose sender would wake it
+/// with the channel's lock in hand: on the same core the thread would run at once, find the lock taken, and sleep again.
+#[derive(Debug)]
+struct Sleeper(Thread);
+
+impl Sleeper {
+    fn wake(&self) {
+        self.0.unpark();
+    }
 }
 
-/// Pages that may wait for the disk: 4 MiB when all are full.
+impl Drop for Sleeper {
+    fn drop(&mut self) {
+        self.wake();
+    }
+}
+
+/// Lines on their way to the writing thread, and where their batch goes back to.
+struct Parcel {
+    batch: Batch,
+    back: SyncSender<Batch>,
+}
+
+/// Batches that may wait for the disk: 5 MiB when all are full.
 const WAITING: usize = 32;
-/// Empty pages that a worker keeps: under load the writing thread is more than one behind now and then.
+/// Empty batches that a worker keeps: under load the writing thread is more than one behind now and then.
 const SPARE: usize = 3;
 
 impl AccessLog {
@@ -88,54 +113,64 @@ impl AccessLog {
     }
 
     fn start(format: Format, sink: Box<dyn Write + Send>) -> io::Result<(Arc<Self>, LogThread)> {
-        let (sender, receiver): (_, Receiver<Batch>) = sync_channel(WAITING);
+        let (sender, receiver): (_, Receiver<Parcel>) = sync_channel(WAITING);
         let dropped = Arc::new(AtomicU64::new(0));
         let last = Arc::new(Mutex::new(Vec::new()));
-        let (lost, left, mut target) =
-            (Arc::clone(&dropped), Arc::clone(&last), LogTarget::new("access", sink));
+        let (lost, left) = (Arc::clone(&dropped), Arc::clone(&last));
+        let mut scribe = Scribe::new(format, LogTarget::new("access", sink));
         let thread = LogThread::start("access-log", move || {
-            for Batch { mut page, back } in receiver {
-                lost.fetch_add(u64::from(!target.write(page.lines())), Ordering::Relaxed);
-                page.clear();
-                // Its worker may have enough, or be gone.
-                let _ = back.try_send(page);
+            loop {
+                match receiver.try_recv() {
+                    Ok(Parcel { mut batch, back }) => {
+                        lost.fetch_add(u64::from(!scribe.write(&batch)), Ordering::Relaxed);
+                        batch.clear();
+                        // Its worker may have enough, or be gone.
+                        let _ = back.try_send(batch);
+                    }
+                    Err(TryRecvError::Empty) => std::thread::park(),
+                    Err(TryRecvError::Disconnected) => break,
+                }
             }
-            for page in lock(&left).drain(..) {
-                lost.fetch_add(u64::from(!target.write(page.lines())), Ordering::Relaxed);
+            for batch in lock(&left).drain(..) {
+                lost.fetch_add(u64::from(!scribe.write(&batch)), Ordering::Relaxed);
             }
         })?;
-        Ok((Arc::new(Self { format, sender, last, dropped }), thread))
+        let writer = Sleeper(thread.thread.clone());
+        Ok((Arc::new(Self { sender, writer, last, dropped }), thread))
     }
 
-    /// Pages dropped because the disk could not keep up, or could not be written at all.
+    /// Batches dropped because the disk could not keep up, or could not be written at all.
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }
 }
 
-fn lock(last: &Mutex<Vec<Page>>) -> MutexGuard<'_, Vec<Page>> {
-    // Pages are only put in and taken out under the lock.
+fn lock(last: &Mutex<Vec<Batch>>) -> MutexGuard<'_, Vec<Batch>> {
+    // Batches are only put in and taken out under the lock.
     last.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A thread that writes a log.
 #[derive(Debug)]
-pub struct LogThread(Receiver<Infallible>);
+pub struct LogThread {
+    ended: Receiver<Infallible>,
+    thread: Thread,
+}
 
 impl LogThread {
     pub(super) fn start(name: &str, write: impl FnOnce() + Send + 'static) -> io::Result<Self> {
         let (running, ended) = channel();
-        std::thread::Builder::new().name(name.into()).spawn(move || {
+        let handle = std::thread::Builder::new().name(name.into()).spawn(move || {
             write();
             drop(running);
         })?;
-        Ok(Self(ended))
+        Ok(Self { ended, thread: handle.thread().clone() })
     }
 
     /// Waits until the thread has ended, but no longer than `patience`: a target that nobody reads must not keep the process
     /// from ending. False when it had to be left.
     pub fn ended_within(&self, patience: Duration) -> bool {
-        self.0.recv_timeout(patience) == Err(RecvTimeoutError::Disconnected)
+        self.ended.recv_timeout(patience) == Err(RecvTimeoutError::Disconnected)
     }
 }
 
@@ -154,35 +189,29 @@ pub struct WorkerLog {
 /// What a worker writes with.
 #[derive(Debug)]
 struct Pen {
-    page: Page,
-    seconds: Seconds,
-    /// Pages that have been written come back here.
-    spare: Receiver<Page>,
-    back: SyncSender<Page>,
+    batch: Batch,
+    empty: Vec<Batch>,
+    /// Those that have been written come back here.
+    spare: Receiver<Batch>,
+    back: SyncSender<Batch>,
 }
 
 impl WorkerLog {
-    /// A page that is handed over to `log`.
+    /// A batch that is handed over to `log`.
     pub fn new(log: Arc<AccessLog>) -> Self {
         let (back, spare) = sync_channel(SPARE);
-        Self { log, pen: RefCell::new(Pen { page: Page::new(), seconds: Seconds::default(), spare, back }) }
+        Self { log, pen: RefCell::new(Pen { batch: Batch::new(), empty: Vec::new(), spare, back }) }
     }
 
-    /// Begins a line. The draft is to be used for nothing else until the line has been written.
-    pub fn begin(&self, draft: &mut Draft, opening: &Opening<'_>) {
-        draft.begin(self.log.format, opening, &mut self.pen.borrow_mut().seconds);
-    }
-
-    /// Adds the line that `draft` has begun; hands the page over first when the line has no room on it.
-    pub fn write(&self, draft: &Draft, outcome: &Outcome<'_>) {
+    /// Adds the line of `draft`; hands the batch over first when there is no room in it.
+    pub fn write(&self, draft: &Draft) {
         let pen = &mut *self.pen.borrow_mut();
-        let format = self.log.format;
-        if pen.page.wrote(|space| draft.write(format, outcome, space)) {
+        if pen.batch.took(draft) {
             return;
         }
         let kept = self.hand_over(pen).is_ok();
-        // No line is longer than a page.
-        if !pen.page.wrote(|space| draft.write(format, outcome, space)) || !kept {
+        // There is room in an empty one for any line.
+        if !pen.batch.took(draft) || !kept {
             self.log.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -190,40 +219,46 @@ impl WorkerLog {
     /// Hands over what there is. To be called every fraction of a second. What cannot be handed over stays for the next time.
     pub fn flush(&self) {
         let pen = &mut *self.pen.borrow_mut();
-        if !pen.page.lines().is_empty()
+        if !pen.batch.is_empty()
             && let Err(full) = self.hand_over(pen)
         {
-            pen.page = full;
+            pen.batch = full;
         }
     }
 
-    /// Takes up an empty page. The full one comes back when nobody takes it.
-    fn hand_over(&self, pen: &mut Pen) -> Result<(), Page> {
-        let empty = pen.spare.try_recv().unwrap_or_else(|_| Page::new());
-        let page = std::mem::replace(&mut pen.page, empty);
-        let batch = Batch { page, back: pen.back.clone() };
-        self.log.sender.try_send(batch).map_err(|refused| match refused {
-            TrySendError::Full(batch) | TrySendError::Disconnected(batch) => batch.page,
-        })
+    /// Takes up an empty batch. The full one comes back when nobody takes it.
+    fn hand_over(&self, pen: &mut Pen) -> Result<(), Batch> {
+        // The one that came back last is the likeliest to be near the processor still.
+        pen.empty.extend(pen.spare.try_iter());
+        let empty = pen.empty.pop().unwrap_or_else(Batch::new);
+        pen.empty.truncate(SPARE);
+        let batch = std::mem::replace(&mut pen.batch, empty);
+        let parcel = Parcel { batch, back: pen.back.clone() };
+        let sent = self.log.sender.try_send(parcel).map_err(|refused| match refused {
+            TrySendError::Full(parcel) | TrySendError::Disconnected(parcel) => parcel.batch,
+        });
+        self.log.writer.wake();
+        sent
     }
 }
 
 impl Drop for WorkerLog {
     fn drop(&mut self) {
         self.flush();
-        let page = &mut self.pen.get_mut().page;
-        if !page.lines().is_empty() {
-            lock(&self.log.last).push(std::mem::replace(page, Page::of(0)));
+        let batch = &mut self.pen.get_mut().batch;
+        if !batch.is_empty() {
+            lock(&self.log.last).push(std::mem::replace(batch, Batch::new()));
         }
     }
 }
 
 /// A line as it is written.
 #[cfg(any(test, fuzzing))]
-pub(in crate::observe) fn line(format: Format, opening: &Opening<'_>, outcome: &Outcome<'_>) -> Vec<u8> {
-    let (mut draft, mut page) = (Draft::default(), Page::new());
-    draft.begin(format, opening, &mut Seconds::default());
-    assert!(page.wrote(|space| draft.write(format, outcome, space)), "no line is longer than a page");
+pub(in crate::observe) fn line(format: Format, draft: &Draft) -> Vec<u8> {
+    let (mut batch, mut page) = (Batch::new(), Page::new());
+    assert!(batch.took(draft), "there is room for one");
+    let wrote = batch.lines().all(|line| page.wrote(|out| line.formed(format, &mut Seconds::default(), out)));
+    assert!(wrote, "no line is longer than a page");
     page.lines().to_vec()
 }
 

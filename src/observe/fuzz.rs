@@ -12,7 +12,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use crate::base::clock::Timestamp;
-use crate::observe::access_log::{Format, Opening, Outcome, escape, line};
+use crate::observe::access_log::{Draft, Format, Opening, Outcome, escape, line};
 use crate::observe::audit::{Event, ShortDigest};
 
 /// Whatever the fields say, one NUL apart: one line comes of it, without any sign that a terminal obeys or that ends a line, and
@@ -21,9 +21,9 @@ pub fn logs(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     let mut texts = text.split('\0');
     let mut next = || texts.next().unwrap_or_default();
-    let (method, host, path, user, reason, agent) = (next(), next(), next(), next(), next(), next());
+    let (method, host, path, user, moment, agent) = (next(), next(), next(), next(), next(), next());
     let opening = Opening {
-        at: Timestamp::from_millis(u64::from_str_radix(reason, 16).unwrap_or(1_700_000_000_123)),
+        at: Timestamp::from_millis(u64::from_str_radix(moment, 16).unwrap_or(1_700_000_000_123)),
         request_id: b"00c0ffee",
         client: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
         method,
@@ -38,13 +38,15 @@ pub fn logs(data: &[u8]) {
         bytes_in: None,
         duration: Duration::from_micros(1500),
         upstream: None,
-        route: Some(host),
-        user: Some(user),
         decision: "allow",
-        reason: Some(reason),
+        reason: None,
     };
-    let json = line(Format::Json, &opening, &outcome);
-    let combined = line(Format::Text, &opening, &outcome);
+    let mut draft = Draft::default();
+    draft.begin(&opening);
+    draft.names(Some(host), Some(user));
+    draft.end(outcome);
+    let json = line(Format::Json, &draft);
+    let combined = line(Format::Text, &draft);
     let mut audit = Vec::new();
     Event::new(opening.at, "session_created").of(ShortDigest([7; 6])).user(user).write_json(&mut audit);
     for written in [&json, &combined, &audit] {

@@ -1,10 +1,10 @@
-//! What a line says, and its two forms. Of each form there are three parts that are known when the request begins; what became of the
-//! request stands between them.
+//! What a line says, and its two forms.
 
 use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::base::clock::Timestamp;
+use crate::observe::access_log::Format;
 use crate::observe::access_log::moment::Seconds;
 use crate::observe::access_log::page::Space;
 
@@ -30,8 +30,8 @@ pub struct Opening<'a> {
 }
 
 /// What became of a request.
-#[derive(Clone, Copy, Debug)]
-pub struct Outcome<'a> {
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Outcome {
     /// The status answered.
     pub status: u16,
     /// Body bytes handed to the client's connection.
@@ -42,19 +42,42 @@ pub struct Outcome<'a> {
     pub duration: Duration,
     /// From the request handed to the upstream to its response head; `None` when not forwarded.
     pub upstream: Option<Duration>,
-    /// The route's name, when one matched.
-    pub route: Option<&'a str>,
-    /// The user whose live session the request carried.
-    pub user: Option<&'a str>,
     /// `allow`, `challenge`, `deny`, `refuse`, or `own` for our own pages.
     pub decision: &'static str,
     /// A stable code that says why, when there is more to say than the decision.
-    pub reason: Option<&'a str>,
+    pub reason: Option<&'static str>,
 }
 
-impl Opening<'_> {
-    pub(super) fn json_head<'p>(&self, out: Space<'p>, seconds: &mut Seconds) -> Space<'p> {
-        let (second, millis) = seconds.json(self.at);
+/// What a line says.
+pub(super) struct Line<'a> {
+    /// See [`Opening::at`].
+    pub at: Timestamp,
+    pub request_id: &'a [u8],
+    pub client: Option<IpAddr>,
+    pub method: &'a [u8],
+    pub host: &'a [u8],
+    pub path: &'a [u8],
+    pub protocol: &'static str,
+    pub user_agent: Option<&'a [u8]>,
+    /// The route's name, when one matched.
+    pub route: Option<&'a [u8]>,
+    /// The user whose live session it carried.
+    pub user: Option<&'a [u8]>,
+    pub outcome: Outcome,
+}
+
+impl Line<'_> {
+    #[inline]
+    pub(super) fn formed<'p>(&self, format: Format, seconds: &mut Seconds, out: Space<'p>) -> Space<'p> {
+        match format {
+            Format::Json => self.json(seconds, out),
+            Format::Text => self.text(seconds, out),
+        }
+    }
+
+    /// One JSON object.
+    fn json<'p>(&self, seconds: &mut Seconds, out: Space<'p>) -> Space<'p> {
+        let (outcome, (second, millis)) = (&self.outcome, seconds.json(self.at));
         out.put(br#"{"ts":""#)
             .piece(second.as_bytes())
             .three(millis)
@@ -62,72 +85,53 @@ impl Opening<'_> {
             .piece(self.request_id)
             .with(self.client, |out, client| out.put(br#"","client_ip":""#).address(client))
             .put(br#"","method":""#)
-            .json(self.method.as_bytes())
+            .json(self.method)
             .put(br#"","host":""#)
             .json(self.host)
             .put(br#"","path":""#)
-            .json(self.path.as_bytes())
+            .json(self.path)
             .put(br#"","protocol":""#)
             .piece(self.protocol.as_bytes())
             .put(br#"","status":"#)
+            .number(outcome.status.into())
+            .put(br#","bytes_out":"#)
+            .number(outcome.bytes_out)
+            .put(br#","duration_ms":"#)
+            .milliseconds(outcome.duration)
+            .with(outcome.upstream, |out, upstream| out.put(br#","upstream_ms":"#).milliseconds(upstream))
+            .with(outcome.bytes_in, |out, count| out.put(br#","bytes_in":"#).number(count))
+            .put(br#","decision":""#)
+            .piece(outcome.decision.as_bytes())
+            .with(self.route, |out, route| out.put(br#"","route":""#).json(route))
+            .with(self.user, |out, user| out.put(br#"","user":""#).json(user))
+            .with(outcome.reason, |out, reason| out.put(br#"","reason":""#).piece(reason.as_bytes()))
+            .with(self.user_agent, |out, agent| out.put(br#"","user_agent":""#).json(agent))
+            .put(b"\"}\n")
     }
 
-    pub(super) fn json_end<'p>(&self, out: Space<'p>) -> Space<'p> {
-        out.with(self.user_agent, |out, agent| out.put(br#"","user_agent":""#).json(agent)).put(b"\"}\n")
-    }
-
-    pub(super) fn text_head<'p>(&self, out: Space<'p>) -> Space<'p> {
+    /// The combined form.
+    fn text<'p>(&self, seconds: &mut Seconds, out: Space<'p>) -> Space<'p> {
+        let outcome = &self.outcome;
         match self.client {
             Some(client) => out.address(client),
             None => out.put(b"-"),
         }
         .put(b" - ")
-    }
-
-    pub(super) fn text_middle<'p>(&self, out: Space<'p>, seconds: &mut Seconds) -> Space<'p> {
-        out.put(b" [")
-            .piece(seconds.text(self.at).as_bytes())
-            .put(b"] \"")
-            .quoted(self.method.as_bytes())
-            .put(b" ")
-            .quoted(self.path.as_bytes())
-            .put(b" ")
-            .piece(self.protocol.as_bytes())
-            .put(b"\" ")
-    }
-
-    pub(super) fn text_end<'p>(&self, out: Space<'p>) -> Space<'p> {
-        out.put(b" \"-\" \"").quoted(self.user_agent.unwrap_or(b"-")).put(b"\"\n")
-    }
-}
-
-impl Outcome<'_> {
-    /// Of the line that begins with `head` and ends with `end`.
-    pub(super) fn json<'p>(&self, out: Space<'p>, head: &[u8], end: &[u8]) -> Space<'p> {
-        out.piece(head)
-            .number(self.status.into())
-            .put(br#","bytes_out":"#)
-            .number(self.bytes_out)
-            .put(br#","duration_ms":"#)
-            .milliseconds(self.duration)
-            .with(self.upstream, |out, upstream| out.put(br#","upstream_ms":"#).milliseconds(upstream))
-            .with(self.bytes_in, |out, count| out.put(br#","bytes_in":"#).number(count))
-            .put(br#","decision":""#)
-            .piece(self.decision.as_bytes())
-            .with(self.route, |out, route| out.put(br#"","route":""#).json(route.as_bytes()))
-            .with(self.user, |out, user| out.put(br#"","user":""#).json(user.as_bytes()))
-            .with(self.reason, |out, reason| out.put(br#"","reason":""#).json(reason.as_bytes()))
-            .piece(end)
-    }
-
-    /// Of the line that begins with `head`, names the user, goes on with `middle` and ends with `end`.
-    pub(super) fn text<'p>(&self, out: Space<'p>, head: &[u8], middle: &[u8], end: &[u8]) -> Space<'p> {
-        out.piece(head)
-            .quoted(self.user.unwrap_or("-").as_bytes())
-            .piece(middle)
-            .number(self.status.into())
-            .put(b" ")
-            .number(self.bytes_out)
-            .piece(end)
+        .quoted(self.user.unwrap_or(b"-"))
+        .put(b" [")
+        .piece(seconds.text(self.at).as_bytes())
+        .put(b"] \"")
+        .quoted(self.method)
+        .put(b" ")
+        .quoted(self.path)
+        .put(b" ")
+        .piece(self.protocol.as_bytes())
+        .put(b"\" ")
+        .number(outcome.status.into())
+        .put(b" ")
+        .number(outcome.bytes_out)
+        .put(b" \"-\" \"")
+        .quoted(self.user_agent.unwrap_or(b"-"))
+        .put(b"\"\n")
     }
 }

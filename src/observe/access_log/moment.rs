@@ -1,15 +1,21 @@
-//! The moments of log lines, many of which fall into one second: its text is made once.
+//! The moments of log lines, many of which fall into one second: its text is made once, and kept while requests that began then end.
 
 use jiff::Timestamp as Moment;
 
 use crate::base::clock::Timestamp;
 
-/// The text of the second that was asked for last, by each form of a line.
+/// For how many seconds the text is kept. A request that took longer has its own made again.
+const KEPT: usize = 8;
+
+/// The texts of the last seconds, by each form of a line.
 #[derive(Debug, Default)]
-pub(in crate::observe) struct Seconds {
-    json: Option<(u64, String)>,
-    text: Option<(u64, String)>,
+pub(super) struct Seconds {
+    json: Texts,
+    text: Texts,
 }
+
+/// Each second has its place.
+type Texts = [Option<(u64, String)>; KEPT];
 
 impl Seconds {
     /// `2026-11-28T04:55:01.`, and the milliseconds that are to follow before a `Z`: RFC 3339 in UTC.
@@ -23,8 +29,10 @@ impl Seconds {
     }
 }
 
-fn second<'a>(known: &'a mut Option<(u64, String)>, at: Timestamp, form: &str) -> &'a str {
+fn second<'a>(texts: &'a mut Texts, at: Timestamp, form: &str) -> &'a str {
     let seconds = at.as_millis() / 1000;
+    let place = usize::try_from(seconds).unwrap_or_default() % KEPT;
+    let Some(known) = texts.get_mut(place) else { return "" };
     if known.as_ref().is_none_or(|(known, _)| *known != seconds) {
         let moment =
             i64::try_from(seconds).ok().and_then(|s| Moment::from_second(s).ok()).unwrap_or_default();

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use crate::observe::access_log::escape::{LONGEST, SHORT, copy, json_string, quoted};
 
-/// How much goes on a page, in bytes. The writing thread is woken once for so much: half of it costs a line a tenth more, twice as much
-/// saves nothing. The longest line of all, eight fields of [`LONGEST`] bytes that are each escaped by six characters, has room.
-const ROOM: usize = 128 * 1024;
+/// How much goes on a page, in bytes: all of a batch, mostly, so that it is written at once. The longest line of all, seven fields of
+/// [`LONGEST`] bytes that are each escaped by six characters, has room.
+const ROOM: usize = 256 * 1024;
 
 /// Some lines, or a part of one.
 #[derive(Debug)]
-pub(in crate::observe) struct Page {
+pub(super) struct Page {
     room: Vec<u8>,
     /// Where the next line goes.
     at: usize,
@@ -20,7 +20,7 @@ pub(in crate::observe) struct Page {
 
 impl Page {
     /// An empty one for many lines.
-    pub(in crate::observe) fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self::of(ROOM)
     }
 
@@ -35,8 +35,14 @@ impl Page {
     }
 
     /// What has been written.
-    pub(in crate::observe) fn lines(&self) -> &[u8] {
+    pub(super) fn lines(&self) -> &[u8] {
         self.room.get(..self.at).unwrap_or_default()
+    }
+
+    /// Makes room for as much again.
+    #[cold]
+    pub(super) fn grow(&mut self) {
+        self.room.resize(self.room.len().saturating_mul(2), 0);
     }
 
     /// Makes it an empty one.

@@ -3,6 +3,7 @@ use std::sync::mpsc::Sender;
 
 use super::*;
 use crate::base::clock::Timestamp;
+use crate::observe::access_log::batch::ENTRIES;
 
 mod unhurried;
 
@@ -17,31 +18,31 @@ const OPENING: Opening<'static> = Opening {
     user_agent: Some(b"curl/8"),
 };
 
-const OUTCOME: Outcome<'static> = Outcome {
+const OUTCOME: Outcome = Outcome {
     status: 200,
     bytes_out: 5,
     bytes_in: None,
     duration: Duration::from_micros(1500),
     upstream: Some(Duration::from_micros(1250)),
-    route: Some("wiki"),
-    user: Some("ada"),
     decision: "allow",
     reason: None,
 };
 
-fn written(format: Format, opening: &Opening<'_>, outcome: &Outcome<'_>) -> String {
-    String::from_utf8(line(format, opening, outcome)).unwrap()
+/// The draft of a request of `ada` to `wiki`.
+fn draft(opening: &Opening<'_>, outcome: Outcome) -> Draft {
+    let mut draft = Draft::default();
+    draft.begin(opening);
+    draft.names(Some("wiki"), Some("ada"));
+    draft.end(outcome);
+    draft
+}
+
+fn written(format: Format, draft: &Draft) -> String {
+    String::from_utf8(line(format, draft)).unwrap()
 }
 
 fn json(opening: &Opening<'_>) -> String {
-    written(Format::Json, opening, &OUTCOME)
-}
-
-/// Writes a whole line.
-fn write(worker: &WorkerLog, opening: &Opening<'_>, outcome: &Outcome<'_>) {
-    let mut draft = Draft::default();
-    worker.begin(&mut draft, opening);
-    worker.write(&draft, outcome);
+    written(Format::Json, &draft(opening, OUTCOME))
 }
 
 #[test]
@@ -57,7 +58,7 @@ fn a_json_line_is_one_object_with_named_fields() {
 fn a_text_line_has_the_combined_form() {
     let expected =
         "127.0.0.1 - ada [14/Nov/2023:22:13:20 +0000] \"GET /a HTTP/1.1\" 200 5 \"-\" \"curl/8\"\n";
-    assert_eq!(written(Format::Text, &OPENING, &OUTCOME), expected);
+    assert_eq!(written(Format::Text, &draft(&OPENING, OUTCOME)), expected);
 }
 
 #[test]
@@ -67,7 +68,7 @@ fn no_input_can_forge_a_line() {
     assert_eq!(json(&opening).matches('\n').count(), 1);
     let value: serde_json::Value = serde_json::from_str(&json(&opening)).unwrap();
     assert_eq!(value["user_agent"], agent);
-    assert_eq!(line(Format::Text, &opening, &OUTCOME).iter().filter(|b| **b < 0x20).count(), 1);
+    assert_eq!(line(Format::Text, &draft(&opening, OUTCOME)).iter().filter(|b| **b < 0x20).count(), 1);
 }
 
 #[test]
@@ -98,7 +99,7 @@ fn whole_lines(text: &str) -> usize {
 }
 
 #[test]
-fn lines_that_fill_many_pages_are_all_written_each_of_them_once() {
+fn lines_that_fill_many_batches_are_all_written_each_of_them_once() {
     let folder = tempfile::tempdir().unwrap();
     let (path, log, thread) = to_a_file(&folder);
     let workers = [WorkerLog::new(Arc::clone(&log)), WorkerLog::new(Arc::clone(&log))];
@@ -106,7 +107,7 @@ fn lines_that_fill_many_pages_are_all_written_each_of_them_once() {
         for worker in &workers {
             let user_agent = b"x".repeat(usize::from(status));
             let opening = Opening { user_agent: Some(&user_agent), ..OPENING };
-            write(worker, &opening, &Outcome { status, ..OUTCOME });
+            worker.write(&draft(&opening, Outcome { status, ..OUTCOME }));
         }
     }
     drop(workers);
@@ -149,7 +150,7 @@ fn behind(path: &Path, lines: usize) -> (Sender<()>, WorkerLog, LogThread) {
     let (log, thread) = AccessLog::start(Format::Json, Box::new(sink)).unwrap();
     let worker = WorkerLog::new(log);
     for line in 0..lines {
-        write(&worker, &OPENING, &OUTCOME);
+        worker.write(&draft(&OPENING, OUTCOME));
         worker.flush();
         if line == 0 {
             was_asked.recv().unwrap();
@@ -171,28 +172,27 @@ fn the_last_lines_of_a_worker_that_ends_while_the_disk_is_behind_are_written_whe
 }
 
 #[test]
-fn a_worker_keeps_a_page_that_nobody_takes_and_counts_the_full_ones_it_loses() {
+fn a_worker_keeps_a_batch_that_nobody_takes_and_counts_the_full_ones_it_loses() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("access.log");
     let asked = WAITING + 20;
     let (go, worker, thread) = behind(&path, asked);
     let log = Arc::clone(&worker.log);
-    assert_eq!(log.dropped(), 0, "what a page has room for is not lost");
-    let lines_of_a_page = Page::new().room() / json(&OPENING).len();
-    for _ in 0..lines_of_a_page {
-        write(&worker, &OPENING, &OUTCOME);
+    assert_eq!(log.dropped(), 0, "what a batch has room for is not lost");
+    for _ in 0..ENTRIES {
+        worker.write(&draft(&OPENING, OUTCOME));
     }
-    assert_eq!(log.dropped(), 1, "a full page");
+    assert_eq!(log.dropped(), 1, "a full batch");
     drop(go);
     // Now there is room again, sooner or later, and the last line needs no other to follow it.
-    while !worker.pen.borrow().page.lines().is_empty() {
+    while !worker.pen.borrow().batch.is_empty() {
         worker.flush();
         std::thread::yield_now();
     }
     drop((worker, log));
     assert!(thread.ended_within(Duration::from_secs(60)));
     let written = whole_lines(&std::fs::read_to_string(path).unwrap());
-    assert!(written > WAITING && written < asked + lines_of_a_page, "{written}");
+    assert!(written > WAITING && written < asked + ENTRIES, "{written}");
 }
 
 #[test]
@@ -211,24 +211,25 @@ fn the_longest_line_of_all_has_room() {
         bytes_in: Some(u64::MAX),
         duration: Duration::MAX,
         upstream: Some(Duration::MAX),
-        route: Some(&text),
-        user: Some(&text),
-        reason: Some(&text),
         ..OUTCOME
     };
+    let mut longest = Draft::default();
+    longest.begin(&opening);
+    longest.names(Some(&text), Some(&text));
+    longest.end(outcome);
     for format in [Format::Json, Format::Text] {
         let (log, thread) = AccessLog::start(format, Box::new(io::sink())).unwrap();
         let worker = WorkerLog::new(Arc::clone(&log));
-        write(&worker, &OPENING, &OUTCOME);
-        // As JSON, more of them than a page has room for.
-        for _ in 0..4 {
-            write(&worker, &opening, &outcome);
+        worker.write(&draft(&OPENING, OUTCOME));
+        // More of them than a batch has room for and, as JSON, than a page.
+        for _ in 0..20 {
+            worker.write(&longest);
         }
         assert_eq!(log.dropped(), 0);
         drop((worker, log));
         assert!(thread.ended_within(Duration::from_secs(60)));
     }
-    let value: serde_json::Value = serde_json::from_str(&written(Format::Json, &opening, &outcome)).unwrap();
+    let value: serde_json::Value = serde_json::from_str(&written(Format::Json, &longest)).unwrap();
     assert_eq!(value["path"].as_str().unwrap().len(), 1024);
     assert_eq!(value["client_ip"], "2001:db8:1111:2222:3333:4444:5555:6666");
 }
@@ -256,7 +257,7 @@ fn what_a_full_disk_refuses_is_counted_and_tears_no_line_but_its_own() {
     let (log, thread) = AccessLog::start(Format::Json, sink).unwrap();
     let worker = WorkerLog::new(Arc::clone(&log));
     for _ in 0..2 {
-        write(&worker, &OPENING, &OUTCOME);
+        worker.write(&draft(&OPENING, OUTCOME));
         worker.flush();
     }
     let dropped = Arc::clone(&log.dropped);
@@ -272,7 +273,7 @@ fn lines_reach_the_file_and_dropping_the_log_ends_its_thread() {
     let folder = tempfile::tempdir().unwrap();
     let (path, log, thread) = to_a_file(&folder);
     let worker = WorkerLog::new(log);
-    write(&worker, &OPENING, &OUTCOME);
+    worker.write(&draft(&OPENING, OUTCOME));
     drop(worker);
     assert!(thread.ended_within(Duration::from_secs(60)));
     assert_eq!(std::fs::read_to_string(path).unwrap(), json(&OPENING));
@@ -280,18 +281,21 @@ fn lines_reach_the_file_and_dropping_the_log_ends_its_thread() {
 
 #[test]
 fn a_draft_says_nothing_of_the_line_before() {
-    let (log, thread) = AccessLog::start(Format::Json, Box::new(io::sink())).unwrap();
-    let worker = WorkerLog::new(log);
-    let mut draft = Draft::default();
-    let (long, longest) = ("x".repeat(1000), "\u{1}".repeat(1000));
+    let mut used = Draft::default();
+    let (long, longest) = ("x".repeat(500), "x".repeat(1000));
     for path in ["/a", &long, "/", &longest, "/b"] {
         let opening = Opening { path, ..OPENING };
-        worker.begin(&mut draft, &opening);
-        worker.write(&draft, &OUTCOME);
-        let page = std::mem::replace(&mut worker.pen.borrow_mut().page, Page::new());
-        assert_eq!(String::from_utf8(page.lines().to_vec()).unwrap(), json(&opening));
+        used.begin(&opening);
+        used.names(Some("wiki"), Some("ada"));
+        used.end(OUTCOME);
+        assert_eq!(written(Format::Json, &used), json(&opening));
     }
-    assert!(draft.is_large());
-    drop(worker);
-    assert!(thread.ended_within(Duration::from_secs(60)));
+    assert!(used.is_large());
+    let nobody = Opening { user_agent: None, client: None, ..OPENING };
+    used.begin(&nobody);
+    used.end(Outcome::default());
+    let said: serde_json::Value = serde_json::from_str(&written(Format::Json, &used)).unwrap();
+    for absent in ["user", "route", "user_agent", "client_ip", "upstream_ms"] {
+        assert_eq!(said.get(absent), None);
+    }
 }

@@ -21,7 +21,7 @@ fn span() -> impl Strategy<Value = Duration> {
 }
 
 /// The JSON form without any haste.
-fn unhurried_json(opening: &Opening<'_>, outcome: &Outcome<'_>) -> String {
+fn unhurried_json(opening: &Opening<'_>, [route, user]: [Option<&str>; 2], outcome: &Outcome) -> String {
     let string = |bytes: &[u8]| {
         let mut out = Vec::new();
         escape::json_string(&mut out, &String::from_utf8_lossy(bytes));
@@ -46,8 +46,8 @@ fn unhurried_json(opening: &Opening<'_>, outcome: &Outcome<'_>) -> String {
         ("upstream_ms", outcome.upstream.map(ms)),
         ("bytes_in", outcome.bytes_in.map(|count| count.to_string())),
         ("decision", Some(string(outcome.decision.as_bytes()))),
-        ("route", outcome.route.map(|route| string(route.as_bytes()))),
-        ("user", outcome.user.map(|user| string(user.as_bytes()))),
+        ("route", route.map(|route| string(route.as_bytes()))),
+        ("user", user.map(|user| string(user.as_bytes()))),
         ("reason", outcome.reason.map(|reason| string(reason.as_bytes()))),
         ("user_agent", opening.user_agent.map(string)),
     ];
@@ -56,7 +56,7 @@ fn unhurried_json(opening: &Opening<'_>, outcome: &Outcome<'_>) -> String {
 }
 
 /// The text form without any haste.
-fn unhurried_text(opening: &Opening<'_>, outcome: &Outcome<'_>) -> String {
+fn unhurried_text(opening: &Opening<'_>, user: Option<&str>, outcome: &Outcome) -> String {
     let quoted = |bytes: &[u8]| {
         let mut out = Vec::new();
         escape::quoted(&mut out, &String::from_utf8_lossy(bytes));
@@ -65,7 +65,7 @@ fn unhurried_text(opening: &Opening<'_>, outcome: &Outcome<'_>) -> String {
     format!(
         "{} - {} [{}] \"{} {} {}\" {} {} \"-\" \"{}\"\n",
         opening.client.map_or("-".into(), |client| client.to_string()),
-        quoted(outcome.user.unwrap_or("-").as_bytes()),
+        quoted(user.unwrap_or("-").as_bytes()),
         Seconds::default().text(opening.at),
         quoted(opening.method.as_bytes()),
         quoted(opening.path.as_bytes()),
@@ -85,8 +85,8 @@ proptest! {
         user_agent in proptest::option::of(sent()),
         (bytes_out, bytes_in) in (prop_oneof![0..20_000_u64, any::<u64>()], any::<Option<u64>>()),
         (duration, upstream) in (span(), proptest::option::of(span())),
-        (route, user, reason) in
-            (proptest::option::of(said()), proptest::option::of(said()), proptest::option::of(said())),
+        (route, user) in (proptest::option::of(said()), proptest::option::of(said())),
+        reason in proptest::option::of(Just("broken_off")),
     ) {
         let opening = Opening {
             at: Timestamp::from_millis(millis),
@@ -103,12 +103,15 @@ proptest! {
             bytes_in,
             duration,
             upstream,
-            route: route.as_deref(),
-            user: user.as_deref(),
-            reason: reason.as_deref(),
+            reason,
             ..OUTCOME
         };
-        prop_assert_eq!(written(Format::Json, &opening, &outcome), unhurried_json(&opening, &outcome));
-        prop_assert_eq!(written(Format::Text, &opening, &outcome), unhurried_text(&opening, &outcome));
+        let names @ [route, user] = [route.as_deref(), user.as_deref()];
+        let mut draft = Draft::default();
+        draft.begin(&opening);
+        draft.names(route, user);
+        draft.end(outcome);
+        prop_assert_eq!(written(Format::Json, &draft), unhurried_json(&opening, names, &outcome));
+        prop_assert_eq!(written(Format::Text, &draft), unhurried_text(&opening, user, &outcome));
     }
 }
