@@ -42,8 +42,7 @@ def nginx(
     server += "".join(f" proxy_set_header {field} {value};" for field, value in headers.items()) + " }"
     if session:
         server += f"\nlocation = /session {{ internal; {session} }}"
-    # Several workers are asked without TLS alone.
-    return rig.nginx(name, core, server, block, connections, tls=workers == 1, workers=workers)
+    return rig.nginx(name, core, server, block, connections, tls=True, workers=workers)
 
 
 def nginx_bare(rig, upstream):

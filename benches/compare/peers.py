@@ -172,15 +172,15 @@ class Rig:
         """An nginx without access log; `server` is the inside of its server block."""
         port, home = free_port(), self.home(name)
         secure = free_port() if tls else None
+        shared = " reuseport" if workers > 1 else ""  # so that the system shares connections out among them
         if tls:
             chain, key, _ = self.certificate()
             server = (
-                f"listen 127.0.0.1:{secure} ssl http2; ssl_certificate {chain}; ssl_certificate_key {key};\n"
+                f"listen 127.0.0.1:{secure} ssl http2{shared}; ssl_certificate {chain}; ssl_certificate_key {key};\n"
                 f"ssl_protocols TLSv1.2 TLSv1.3; ssl_session_cache shared:tls:4m; http2_max_requests 1000000000;\n{server}"
             )
         temp = " ".join(f"{kind}_temp_path {home}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
         user = "user root;" if os.geteuid() == 0 else ""
-        shared = " reuseport" if workers > 1 else ""  # so that the system shares connections out among them
         (home / "nginx.conf").write_text(
             f"{user} daemon off; worker_processes {workers}; pid {home}/pid; error_log {home}/error.log;\n"
             f"events {{ worker_connections {connections}; }}\n"

@@ -29,13 +29,13 @@ def ticket(context, port):
         return stream.session
 
 
-def handshakes(peer, kind, seconds):
-    """CPU milliseconds and a second's worth of handshakes, with who says that they were what they should be."""
+def connected(port, kind, seconds):
+    """How many connections were made and closed, one after the other, and in how many seconds; each handshake was of that kind."""
     context = tls_client.context()
-    session = ticket(context, peer.tls) if kind == "resumed" else None
-    before, began, count = counters(peer), time.monotonic(), 0
+    session = ticket(context, port) if kind == "resumed" else None
+    began, count = time.monotonic(), 0
     while time.monotonic() - began < seconds:
-        stream = tls_client.connect(peer.tls, context, session)
+        stream = tls_client.connect(port, context, session)
         if stream.session_reused != (kind == "resumed"):
             raise Unmeasurable(f"handshake {count + 1} was {'resumed' if stream.session_reused else 'not resumed'}")
         # Not closed before the server has: it is to read the end of the handshake, and its tickets are to be taken.
@@ -45,7 +45,14 @@ def handshakes(peer, kind, seconds):
                 pass
         stream.close()
         count += 1
-    sample = Sample(count, time.monotonic() - began, before, counters(peer))
+    return count, time.monotonic() - began
+
+
+def handshakes(peer, kind, seconds):
+    """How many a second of CPU time makes."""
+    before = counters(peer)
+    count, took = connected(peer.tls, kind, seconds)
+    sample = Sample(count, took, before, counters(peer))
     return {"handshakes per CPU second": 1e9 / sample.cpu, "CPU per handshake, µs": sample.cpu / 1000, "handshakes": count}
 
 

@@ -3,14 +3,19 @@
 nginx is measured beside: it shares nothing between its workers, so what two cost more there is the machine's.
 """
 
+import multiprocessing
+import os
+from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 
-from measure import Loaded, rounds
+from measure import Loaded, Sample, counters, rounds
 from others import nginx
+from parts.handshakes import connected
 from parts.latency import paced
 from peers import BOTH, PROXY_CORE
 
 PART = "workers"
+CLIENTS = 4  # for each core, so that it is never idle
 RATE = 5000  # requests per second that the generator sends without being late, beside a worker on its own core
 
 
@@ -49,8 +54,8 @@ def cost(bench, seconds):
 
 def throughput(bench):
     """A generator, a gateway and an upstream of one thread each on one core; and of two threads each, with as many connections for
-    each, on two."""
-    cases, running = [], []
+    each, on two. Then clients that do nothing but shake hands, as many for each core."""
+    cases, shaking, running = [], [], []
     try:
         for count, cores in ((1, PROXY_CORE), (2, BOTH)):
             upstream = bench.rig.upstream(called("upstream", count), cores, count)
@@ -59,8 +64,11 @@ def throughput(bench):
             for peer in peers:
                 loaded = Loaded(peer, cookie, connections=32 * count, cores=cores, threads=count)
                 cases.append((peer.name, partial(served, loaded, bench.seconds)))
+                shaking.append((peer.name, partial(shaken, peer, CLIENTS * count, cores, bench.seconds)))
         units = {"requests": "/s", "CPU per request": "µs"}
         compared(bench, "everything on one core, everything twice on two", cases, units, "≥ 1.9")
+        units = {"CPU per handshake": "µs", "handshakes": "/s"}
+        compared(bench, "full handshakes, clients and gateway on one core, twice as many on two", shaking, units, "≤ 1.05")
     finally:
         bench.rig.stop(*running)
 
@@ -68,6 +76,17 @@ def throughput(bench):
 def served(loaded, seconds):
     sample = loaded.run(seconds)
     return {"requests": sample.rate, "CPU per request": sample.cpu / 1000}
+
+
+def shaken(peer, clients, cores, seconds):
+    """Full handshakes by so many processes at once: work that is the worker's alone, and nobody's memory but its own."""
+    where = {int(core) for core in cores.split(",")}
+    fork = multiprocessing.get_context("fork")
+    with ProcessPoolExecutor(clients, fork, os.sched_setaffinity, (0, where)) as pool:
+        before = counters(peer)
+        made = [client.result() for client in [pool.submit(connected, peer.tls, "full", seconds) for _ in range(clients)]]
+        sample = Sample(sum(count for count, _ in made), max(took for _, took in made), before, counters(peer))
+    return {"CPU per handshake": sample.cpu / 1000, "handshakes": sample.rate}
 
 
 def measure(bench):
