@@ -40,7 +40,8 @@ pub struct Outcome {
     pub bytes_in: Option<u64>,
     /// From the head read to the last body byte handed over.
     pub duration: Duration,
-    /// From the request handed to the upstream to its response head; `None` when not forwarded.
+    /// From the head read, or a shared store's word on the session, to the upstream's response head: with our own steps in between, some
+    /// microseconds that wait for nobody. `None` when not forwarded.
     pub upstream: Option<Duration>,
     /// `allow`, `challenge`, `deny`, `refuse`, or `own` for our own pages.
     pub decision: &'static str,
