@@ -290,7 +290,7 @@ fn say_what_was_found(report: &OpenReport) {
     );
 }
 
-/// One worker's log buffer, handed over every [`LOG_FLUSH`]. Called on the worker's own runtime.
+/// One worker's batch of log lines, handed over every [`LOG_FLUSH`]. Called on the worker's own runtime.
 fn worker_log(log: Arc<AccessLog>) -> Rc<WorkerLog> {
     let log = Rc::new(WorkerLog::new(log));
     let ticking = Rc::downgrade(&log);

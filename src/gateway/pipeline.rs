@@ -178,7 +178,7 @@ async fn walk(
 
     // Identify: a live session's user as the directory knows them now, or nobody.
     let recall = &connection.recall;
-    // What comes next waits for nobody: the upstream is asked at this moment, as far as a log can tell.
+    // Up to the upstream nothing waits but for a shared store: it is asked at this moment, as far as a log can tell.
     let mut waited = instant;
     let (headers, caller, activity) = (request.headers(), caller(&client), route.activity);
     let (mut managed, withheld) = recall.manage(&gateway.sessions, headers, caller, activity, now);

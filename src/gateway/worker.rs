@@ -1,4 +1,4 @@
-//! One worker's side of the gateway: its upstream connections, its log buffer, its request ids.
+//! One worker's side of the gateway: its upstream connections, its batch of log lines, its request ids.
 
 use std::future::Future;
 use std::rc::Rc;

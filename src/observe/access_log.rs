@@ -1,6 +1,6 @@
 //! One line per request: put down in a batch of the worker, and made text and written to its target by a thread of its own.
 //!
-//! A worker never waits: it hands full batches over a bounded channel and gets them back empty, and when the disk cannot keep up,
+//! A worker never waits: it hands full batches over a bounded channel and gets them back empty, and when the thread or the target cannot keep up,
 //! whole batches are dropped and counted. Cookies, tokens, credentials and query strings are never logged.
 
 use std::cell::RefCell;
@@ -95,7 +95,7 @@ struct Parcel {
 
 /// Batches that may wait for the disk: 5 MiB when all are full.
 const WAITING: usize = 32;
-/// Empty batches that a worker keeps: under load the writing thread is more than one behind now and then.
+/// Empty batches that a worker keeps, and as many on their way back: under load the writing thread is more than one behind now and then.
 const SPARE: usize = 3;
 
 impl AccessLog {
@@ -139,7 +139,7 @@ impl AccessLog {
         Ok((Arc::new(Self { sender, writer, last, dropped }), thread))
     }
 
-    /// Batches dropped because the disk could not keep up, or could not be written at all.
+    /// Batches of which lines may be lost: the thread or the target could not keep up, or the target not be written.
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }
@@ -222,7 +222,7 @@ impl WorkerLog {
         if !pen.batch.is_empty()
             && let Err(full) = self.hand_over(pen)
         {
-            pen.batch = full;
+            pen.empty.push(std::mem::replace(&mut pen.batch, full));
         }
     }
 
@@ -231,7 +231,7 @@ impl WorkerLog {
         // The one that came back last is the likeliest to be near the processor still.
         pen.empty.extend(pen.spare.try_iter());
         let empty = pen.empty.pop().unwrap_or_else(Batch::new);
-        pen.empty.truncate(SPARE);
+        pen.empty.drain(..pen.empty.len().saturating_sub(SPARE));
         let batch = std::mem::replace(&mut pen.batch, empty);
         let parcel = Parcel { batch, back: pen.back.clone() };
         let sent = self.log.sender.try_send(parcel).map_err(|refused| match refused {
@@ -247,7 +247,7 @@ impl Drop for WorkerLog {
         self.flush();
         let batch = &mut self.pen.get_mut().batch;
         if !batch.is_empty() {
-            lock(&self.log.last).push(std::mem::replace(batch, Batch::new()));
+            lock(&self.log.last).push(std::mem::replace(batch, Batch::of(0, 0)));
         }
     }
 }

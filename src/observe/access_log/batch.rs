@@ -21,7 +21,12 @@ pub(super) struct Batch {
 impl Batch {
     /// An empty one, with its room.
     pub(super) fn new() -> Self {
-        Self { entries: Vec::with_capacity(ENTRIES), words: Vec::with_capacity(WORDS) }
+        Self::of(ENTRIES, WORDS)
+    }
+
+    /// An empty one with room made for so much.
+    pub(super) fn of(entries: usize, words: usize) -> Self {
+        Self { entries: Vec::with_capacity(entries), words: Vec::with_capacity(words) }
     }
 
     /// Whether there was room for the line of `draft`.
@@ -30,7 +35,7 @@ impl Batch {
         let has_room = self.entries.len() < ENTRIES && words.len() <= WORDS - self.words.len();
         if has_room {
             self.words.extend_from_slice(words);
-            self.entries.push(draft.entry);
+            self.entries.push(draft.entry());
         }
         has_room
     }

@@ -17,7 +17,7 @@ const ENOUGH: usize = LONGEST + 4;
 /// What is known of a request. It can be used again for another line.
 #[derive(Debug)]
 pub struct Draft {
-    pub(super) entry: Entry,
+    entry: Entry,
     /// The words of the entry.
     pub(super) words: Page,
 }
@@ -36,7 +36,7 @@ pub(super) struct Entry {
     route: Option<u16>,
     user: Option<u16>,
     /// Of all its words, so that whatever were wrong in one line, the next one would not be.
-    words: u16,
+    words: usize,
     outcome: Outcome,
 }
 
@@ -58,13 +58,7 @@ impl Draft {
         ]
         .map(enough);
         self.words.clear();
-        // Each word is of a bounded length, so there is room for them in the end.
-        while !self
-            .words
-            .wrote(|out| out.piece(request_id).piece(method).piece(host).piece(path).piece(agent))
-        {
-            self.words.grow();
-        }
+        self.words.add(|out| out.piece(request_id).piece(method).piece(host).piece(path).piece(agent));
         self.entry = Entry {
             at: opening.at,
             client: opening.client,
@@ -83,19 +77,20 @@ impl Draft {
     pub fn names(&mut self, route: Option<&str>, user: Option<&str>) {
         debug_assert!(self.entry.route.is_none() && self.entry.user.is_none(), "named twice");
         let [route, user] = [route, user].map(|name| name.map(|name| enough(name.as_bytes())));
-        while !self
-            .words
-            .wrote(|out| out.with(route, |out, word| out.piece(word)).with(user, |out, word| out.piece(word)))
-        {
-            self.words.grow();
-        }
+        self.words
+            .add(|out| out.with(route, |out, word| out.piece(word)).with(user, |out, word| out.piece(word)));
         (self.entry.route, self.entry.user) = (route.map(length), user.map(length));
     }
 
     /// Puts down what became of it.
     pub fn end(&mut self, outcome: Outcome) {
         self.entry.outcome = outcome;
-        self.entry.words = length(self.words.lines());
+    }
+
+    /// What goes into a batch together with the words.
+    #[inline]
+    pub(super) fn entry(&self) -> Entry {
+        Entry { words: self.words.lines().len(), ..self.entry }
     }
 
     /// Whether it takes more memory than is worth keeping for another line.
@@ -107,13 +102,13 @@ impl Draft {
 impl Entry {
     /// The line, whose words are the first of `words`; they are taken away.
     pub(super) fn line<'a>(&self, words: &mut &'a [u8]) -> Line<'a> {
-        let first = |words: &mut &'a [u8], length: u16| {
-            let (first, rest) = words.split_at_checked(length.into()).unwrap_or_default();
+        let first = |words: &mut &'a [u8], length: usize| {
+            let (first, rest) = words.split_at_checked(length).unwrap_or_default();
             *words = rest;
             first
         };
         let mut own = first(words, self.words);
-        let mut next = |length| first(&mut own, length);
+        let mut next = |length: u16| first(&mut own, length.into());
         Line {
             at: self.at,
             client: self.client,

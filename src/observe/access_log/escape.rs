@@ -118,7 +118,8 @@ impl Formatter for Visible {
             let (before, after) = rest.split_at(at);
             out.write_all(before.as_bytes())?;
             for unit in c.encode_utf16(&mut [0; 2]) {
-                write!(out, "\\u{unit:04x}")?;
+                let [[a, b], [c, d]] = unit.to_be_bytes().map(hex);
+                out.write_all(&[b'\\', b'u', a, b, c, d])?;
             }
             rest = after.get(c.len_utf8()..).unwrap_or_default();
         }
@@ -131,9 +132,20 @@ pub(super) fn quoted(out: &mut Vec<u8>, text: &str) {
     for byte in text.bytes().take(LONGEST) {
         match byte {
             _ if is_plain_byte(byte) => out.push(byte),
-            _ => drop(write!(out, "\\x{byte:02x}")),
+            _ => {
+                let [a, b] = hex(byte);
+                out.extend_from_slice(&[b'\\', b'x', a, b]);
+            }
         }
     }
+}
+
+/// Two digits. A line may have thousands of them, and one thread writes the lines of all: the machinery of formatting takes too long.
+const fn hex(byte: u8) -> [u8; 2] {
+    const fn digit(value: u8) -> u8 {
+        if value < 10 { b'0' + value } else { b'a' + value - 10 }
+    }
+    [digit(byte >> 4), digit(byte & 0xf)]
 }
 
 #[cfg(test)]
@@ -145,6 +157,13 @@ mod tests {
         let is_plain = copy(&mut place, text);
         assert_eq!(place, text);
         is_plain
+    }
+
+    #[test]
+    fn each_byte_has_its_two_digits() {
+        for byte in 0..=255 {
+            assert_eq!(hex(byte), *format!("{byte:02x}").as_bytes());
+        }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The pages that lines are written on: each of one size and made once, so that writing neither grows it nor asks for memory.
+//! The pages that lines, and the words of drafts, are written on: made once and used again, so that writing seldom asks for memory.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::observe::access_log::escape::{LONGEST, SHORT, copy, json_string, quoted};
 
-/// How much goes on a page, in bytes: all of a batch, mostly, so that it is written at once. The longest line of all, seven fields of
+/// How much goes on a page, in bytes: all of a batch, mostly, so that it is written at once. The longest line of all, six fields of
 /// [`LONGEST`] bytes that are each escaped by six characters, has room.
 const ROOM: usize = 256 * 1024;
 
@@ -39,12 +39,6 @@ impl Page {
         self.room.get(..self.at).unwrap_or_default()
     }
 
-    /// Makes room for as much again.
-    #[cold]
-    pub(super) fn grow(&mut self) {
-        self.room.resize(self.room.len().saturating_mul(2), 0);
-    }
-
     /// Makes it an empty one.
     pub(super) fn clear(&mut self) {
         self.at = 0;
@@ -59,6 +53,19 @@ impl Page {
             self.at = end - left.len();
         }
         fits
+    }
+
+    /// Adds what `write` writes, and makes the page larger until there is room; so that must be of a bounded length.
+    #[inline]
+    pub(super) fn add(&mut self, write: impl Fn(Space<'_>) -> Space<'_>) {
+        while !self.wrote(&write) {
+            self.grow();
+        }
+    }
+
+    #[cold]
+    fn grow(&mut self) {
+        self.room.resize(self.room.len().saturating_mul(2), 0);
     }
 }
 
@@ -85,7 +92,7 @@ impl Space<'_> {
     pub(super) fn piece(self, piece: &[u8]) -> Self {
         match self.0.split_at_mut_checked(piece.len()) {
             Some((place, after)) => {
-                // It is ours, and plain.
+                // Whether what is not ours is plain is asked when a line is made of it.
                 if piece.len() > SHORT {
                     place.copy_from_slice(piece);
                 } else {

@@ -299,3 +299,25 @@ fn a_draft_says_nothing_of_the_line_before() {
         assert_eq!(said.get(absent), None);
     }
 }
+
+#[test]
+fn words_of_a_draft_that_went_wrong_are_read_as_no_other_lines() {
+    let mut wrong = draft(&OPENING, OUTCOME);
+    wrong.words.add(|out| out.piece(b"more than the entry knows of"));
+    let mut batch = Batch::new();
+    assert!(batch.took(&wrong) && batch.took(&draft(&OPENING, OUTCOME)));
+    let (mut page, mut seconds) = (Page::new(), Seconds::default());
+    let second = batch.lines().nth(1).unwrap();
+    assert!(page.wrote(|out| second.formed(Format::Json, &mut seconds, out)));
+    assert_eq!(page.lines(), json(&OPENING).as_bytes());
+}
+
+#[test]
+fn a_thread_that_sleeps_ends_with_the_last_handle_of_its_log() {
+    for _ in 0..500 {
+        let (log, thread) = AccessLog::start(Format::Json, Box::new(io::sink())).unwrap();
+        std::thread::yield_now();
+        drop(log);
+        assert!(thread.ended_within(Duration::from_secs(10)));
+    }
+}
