@@ -34,6 +34,7 @@ use crate::gateway::request_id::RequestIdSeed;
 use crate::gateway::worker::{GatewayService, Worker};
 use crate::gateway::{Gateway, GatewayError, Parts};
 use crate::login::{Login, LoginError};
+use crate::observe::LogNumbers;
 use crate::observe::access_log::{AccessLog, LogThread, WorkerLog};
 use crate::observe::audit::{AuditLog, AuditThread};
 use crate::observe::metrics::{RequestCounts, Source};
@@ -187,6 +188,11 @@ fn start_with(
     let users_seen = FileMark::of(&config.login.users);
     let audit = AuditLog::open(&config.audit_log, clock.clone()).map_err(AppError::AuditLog)?;
     let (audit, audit_thread) = audit.unzip();
+    let logs = [
+        ("access", log.as_ref().map(|(log, _)| log.lost())),
+        ("audit", audit.as_ref().map(|log| log.lost())),
+    ];
+    let logs = LogNumbers(logs.into_iter().filter_map(|(name, lost)| Some((name, lost?))).collect());
     let login = Login::open(&config.login)?;
     for warning in login.warnings() {
         tracing::warn!("{warning}");
@@ -228,8 +234,14 @@ fn start_with(
         process.clone(),
         hangups,
     );
-    let mut sources: Vec<Arc<dyn Source>> =
-        vec![process, Arc::new(listeners.counts()), requests.clone(), sessions.clone(), login];
+    let mut sources: Vec<Arc<dyn Source>> = vec![
+        process,
+        Arc::new(logs),
+        Arc::new(listeners.counts()),
+        requests.clone(),
+        sessions.clone(),
+        login,
+    ];
     sources.push(Arc::new(UpstreamNumbers::new(upstreams.clone(), clock.clone())));
     sources.extend(tls.clone().map(|tls| tls as Arc<dyn Source>));
     let seed = RequestIdSeed::new(&*random)?;

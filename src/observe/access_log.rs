@@ -1,14 +1,13 @@
 //! One line per request: put down in a batch of the worker, and made text and written to its target by a thread of its own.
 //!
 //! A worker never waits: it hands full batches over a bounded channel and gets them back empty, and when the thread or the target cannot keep up,
-//! whole batches are dropped and counted. Cookies, tokens, credentials and query strings are never logged.
+//! whole batches are dropped and their lines counted. Cookies, tokens, credentials and query strings are never logged.
 
 use std::cell::RefCell;
 use std::convert::Infallible;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{
     Receiver, RecvTimeoutError, SyncSender, TryRecvError, TrySendError, channel, sync_channel,
 };
@@ -23,6 +22,7 @@ use crate::observe::access_log::scribe::Scribe;
 #[cfg(any(test, fuzzing))]
 use crate::observe::access_log::{moment::Seconds, page::Page};
 use crate::observe::log_target::LogTarget;
+use crate::observe::lost_lines::LostLines;
 
 mod batch;
 mod draft;
@@ -67,7 +67,7 @@ pub struct AccessLog {
     writer: Sleeper,
     /// The last batch of each worker that ended while the thread was behind: a worker does not wait for it even then.
     last: Arc<Mutex<Vec<Batch>>>,
-    dropped: Arc<AtomicU64>,
+    lost: LostLines,
 }
 
 /// The writing thread, asleep while there is nothing to write. It waits by itself and not in the channel, whose sender would wake it
@@ -114,15 +114,15 @@ impl AccessLog {
 
     fn start(format: Format, sink: Box<dyn Write + Send>) -> io::Result<(Arc<Self>, LogThread)> {
         let (sender, receiver): (_, Receiver<Parcel>) = sync_channel(WAITING);
-        let dropped = Arc::new(AtomicU64::new(0));
+        let lost = LostLines::default();
         let last = Arc::new(Mutex::new(Vec::new()));
-        let (lost, left) = (Arc::clone(&dropped), Arc::clone(&last));
-        let mut scribe = Scribe::new(format, LogTarget::new("access", sink));
+        let left = Arc::clone(&last);
+        let mut scribe = Scribe::new(format, LogTarget::new("access", sink, lost.clone()));
         let thread = LogThread::start("access-log", move || {
             loop {
                 match receiver.try_recv() {
                     Ok(Parcel { mut batch, back }) => {
-                        lost.fetch_add(u64::from(!scribe.write(&batch)), Ordering::Relaxed);
+                        scribe.write(&batch);
                         batch.clear();
                         // Its worker may have enough, or be gone.
                         let _ = back.try_send(batch);
@@ -132,16 +132,16 @@ impl AccessLog {
                 }
             }
             for batch in lock(&left).drain(..) {
-                lost.fetch_add(u64::from(!scribe.write(&batch)), Ordering::Relaxed);
+                scribe.write(&batch);
             }
         })?;
         let writer = Sleeper(thread.thread.clone());
-        Ok((Arc::new(Self { sender, writer, last, dropped }), thread))
+        Ok((Arc::new(Self { sender, writer, last, lost }), thread))
     }
 
-    /// Batches of which lines may be lost: the thread or the target could not keep up, or the target not be written.
-    pub fn dropped(&self) -> u64 {
-        self.dropped.load(Ordering::Relaxed)
+    /// What it may have lost.
+    pub fn lost(&self) -> LostLines {
+        self.lost.clone()
     }
 }
 
@@ -209,10 +209,11 @@ impl WorkerLog {
         if pen.batch.took(draft) {
             return;
         }
-        let kept = self.hand_over(pen).is_ok();
+        let refused = self.hand_over(pen).err().map_or(0, |full| full.len());
         // There is room in an empty one for any line.
-        if !pen.batch.took(draft) || !kept {
-            self.log.dropped.fetch_add(1, Ordering::Relaxed);
+        let left_out = u64::from(!pen.batch.took(draft));
+        if refused + left_out > 0 {
+            self.log.lost.add(refused + left_out);
         }
     }
 

@@ -16,6 +16,7 @@ use crate::base::clock::{Clock, Timestamp};
 use crate::observe::access_log::escape::json_field;
 use crate::observe::access_log::{LogThread, Target, append};
 use crate::observe::log_target::LogTarget;
+use crate::observe::lost_lines::LostLines;
 
 /// The audit log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -115,11 +116,11 @@ pub struct AuditLog {
 #[derive(Debug, Default)]
 struct Gaps {
     /// Events that found the queue full, or could not be written.
-    dropped: AtomicU64,
+    lost: LostLines,
     /// Events above [`LIMIT`].
     limited: AtomicU64,
     /// What of both the log has told already.
-    told_dropped: AtomicU64,
+    told_lost: AtomicU64,
     told_limited: AtomicU64,
 }
 
@@ -170,7 +171,7 @@ impl AuditLog {
     /// Hands an event over; never waits.
     pub fn note(&self, event: Event) {
         if self.sender.try_send(event).is_err() {
-            self.gaps.dropped.fetch_add(1, Ordering::Relaxed);
+            self.gaps.lost.add(1);
         }
     }
 
@@ -189,8 +190,8 @@ impl AuditLog {
     }
 
     /// Events that were lost: the queue was full, or the target could not be written.
-    pub fn dropped(&self) -> u64 {
-        self.gaps.dropped.load(Ordering::Relaxed)
+    pub fn lost(&self) -> LostLines {
+        self.gaps.lost.clone()
     }
 
     /// Events left out because there were more than [`LIMIT`] a second.
@@ -207,7 +208,7 @@ struct AuditWriter {
     buffer: Vec<u8>,
     /// Events in the buffer.
     lines: u64,
-    /// What the buffer tells of gaps: dropped and limited.
+    /// What the buffer tells of gaps: lost and limited.
     telling: (u64, u64),
 }
 
@@ -218,7 +219,7 @@ impl AuditWriter {
         queue: Receiver<Event>,
         gaps: Arc<Gaps>,
     ) -> Self {
-        let target = LogTarget::new("audit", sink);
+        let target = LogTarget::new("audit", sink, gaps.lost.clone());
         Self { target, clock, queue, gaps, buffer: Vec::new(), lines: 0, telling: (0, 0) }
     }
 
@@ -247,14 +248,11 @@ impl AuditWriter {
     /// A line for what was left out since the last such line.
     fn say_gaps(&mut self) {
         let gaps = &self.gaps;
-        let since = |total: &AtomicU64, told: &AtomicU64| {
-            let total = total.load(Ordering::Relaxed);
-            total.saturating_sub(told.swap(total, Ordering::Relaxed))
-        };
-        let dropped = since(&gaps.dropped, &gaps.told_dropped);
-        let limited = since(&gaps.limited, &gaps.told_limited);
-        self.telling = (self.telling.0 + dropped, self.telling.1 + limited);
-        for (reason, count) in [("queue_full", dropped), ("rate_limit", limited)] {
+        let since = |total: u64, told: &AtomicU64| total.saturating_sub(told.swap(total, Ordering::Relaxed));
+        let lost = since(gaps.lost.count(), &gaps.told_lost);
+        let limited = since(gaps.limited.load(Ordering::Relaxed), &gaps.told_limited);
+        self.telling = (self.telling.0 + lost, self.telling.1 + limited);
+        for (reason, count) in [("queue_full", lost), ("rate_limit", limited)] {
             if count > 0 {
                 let at = self.clock.now();
                 let _ = writeln!(
@@ -269,10 +267,9 @@ impl AuditWriter {
         if self.buffer.is_empty() {
             return;
         }
-        if !self.target.write(&self.buffer) {
-            self.gaps.dropped.fetch_add(self.lines, Ordering::Relaxed);
+        if !self.target.write(&self.buffer, self.lines) {
             // What was to be told of gaps has not been told: the next line that can be written says it.
-            self.gaps.told_dropped.fetch_sub(self.telling.0, Ordering::Relaxed);
+            self.gaps.told_lost.fetch_sub(self.telling.0, Ordering::Relaxed);
             self.gaps.told_limited.fetch_sub(self.telling.1, Ordering::Relaxed);
         }
         self.buffer.clear();

@@ -6,4 +6,7 @@ pub mod diagnostics;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 mod log_target;
+mod lost_lines;
 pub mod metrics;
+
+pub use self::lost_lines::{LogNumbers, LostLines};

@@ -68,26 +68,45 @@ pub fn most_frequent(ask: &mut dyn FnMut()) -> (Cost, usize) {
     seen.into_iter().max_by_key(|(_, batches)| *batches).unwrap()
 }
 
+/// Whether somebody wants to know where memory is asked for.
+pub fn asked_for_sites() -> bool {
+    std::env::var_os("ALLOCATION_SITES").is_some()
+}
+
 /// Where a batch asks for memory, when somebody wants to know.
 pub fn print_sites(ask: &mut dyn FnMut()) {
-    if std::env::var_os("ALLOCATION_SITES").is_none() {
-        return;
+    if asked_for_sites() {
+        let blocks = told_of("tbk", || (0..BATCH).for_each(|_| ask()));
+        print(blocks.map(|(site, count)| (site, Cost(count).to_string())));
     }
+}
+
+/// Where memory that `run` asks for is still in use at its end, in bytes.
+pub fn print_kept(run: impl FnOnce()) {
+    print(told_of("eb", run).map(|(site, bytes)| (site, bytes.to_string())));
+}
+
+fn print(sites: impl Iterator<Item = (String, String)>) {
+    for (site, count) in sites {
+        println!("  {count:>6} {site}");
+    }
+}
+
+/// The places where `run` asks for memory, and the sum of what is told of each under `key`; the largest first.
+fn told_of(key: &str, run: impl FnOnce()) -> impl Iterator<Item = (String, u64)> {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("heap.json");
     let counting = Profiler::builder().file_name(&file).trim_backtraces(Some(DEPTH)).build();
-    (0..BATCH).for_each(|_| ask());
+    run();
     drop(counting);
     let told: Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
     let mut sites = BTreeMap::<String, u64>::new();
     for site in told["pps"].as_array().unwrap() {
-        *sites.entry(frames(site, &told["ftbl"])).or_default() += site["tbk"].as_u64().unwrap();
+        *sites.entry(frames(site, &told["ftbl"])).or_default() += site[key].as_u64().unwrap();
     }
-    let mut sites: Vec<_> = sites.into_iter().collect();
-    sites.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
-    for (site, count) in sites {
-        println!("  {:>6} {site}", Cost(count).to_string());
-    }
+    let mut sites: Vec<_> = sites.into_iter().filter(|(_, sum)| *sum > 0).collect();
+    sites.sort_by_key(|(_, sum)| std::cmp::Reverse(*sum));
+    sites.into_iter()
 }
 
 /// The innermost frames of interest. Each stands in the table as `0x…: function (file:line:column)`.

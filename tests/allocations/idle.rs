@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use dhat::{HeapStats, Profiler};
 
+use crate::count::{asked_for_sites, print_kept};
 use crate::support::PATIENCE;
 use crate::upstream::LENGTH;
 
@@ -15,14 +16,26 @@ const CONNECTIONS: usize = 200;
 pub fn kept(mut connect: impl FnMut() -> TcpStream, at_most: usize) -> usize {
     // What the first ones need once.
     let _first: Vec<_> = (0..20).map(|_| connect()).collect();
+    let mut streams = Vec::with_capacity(CONNECTIONS);
+    if asked_for_sites() {
+        print_kept(|| {
+            streams.extend((0..CONNECTIONS).map(|_| connect()));
+            settled(0);
+        });
+        streams.clear();
+    }
     let _counting = Profiler::builder().testing().build();
-    let streams: Vec<_> = (0..CONNECTIONS).map(|_| connect()).collect();
+    streams.extend((0..CONNECTIONS).map(|_| connect()));
+    settled(at_most)
+}
+
+/// Bytes for each connection once these are few enough, or after all patience.
+fn settled(at_most: usize) -> usize {
     let began = Instant::now();
     loop {
         let each = HeapStats::get().curr_bytes / CONNECTIONS;
         // They rest after a second or two; until then each keeps much more.
         if each <= at_most || began.elapsed() > PATIENCE {
-            drop(streams);
             return each;
         }
         std::thread::yield_now();

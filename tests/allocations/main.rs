@@ -6,7 +6,7 @@
 //! connection on both sides, an answer of 1 KiB. The client and the upstream ask for no memory once they run, so what is counted
 //! is the gateway's. What happens now and then (a sweep, a full log buffer) falls into some batches of requests and not into most.
 //!
-//! Where it is asked for: `ALLOCATION_SITES=1 cargo test --test allocations -- --nocapture`.
+//! Where it is asked for, and what a silent connection keeps: `ALLOCATION_SITES=1 cargo test --test allocations -- --nocapture`.
 
 #![expect(
     clippy::unwrap_used,
@@ -87,7 +87,7 @@ fn routes(upstream: &Upstream) -> String {
 }
 
 /// Bytes that the gateway may keep for a silent connection of HTTP/1, plain and over TLS.
-const KEPT: [usize; 2] = [2_500, 10_000];
+const KEPT: [usize; 2] = [1_900, 8_800];
 
 /// Counts are of the whole process: one test at a time.
 static ALONE: Mutex<()> = Mutex::new(());
@@ -97,8 +97,10 @@ fn a_silent_connection_keeps_no_more_than_is_written_here() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let upstream = Upstream::start();
     let authority = Authority::new();
-    let gateway =
-        Setup { workers: 1, ..Setup::routes(routes(&upstream)) }.tls(&authority, &["wiki.test"]).start();
+    // The log's batches are of the worker, not of its connections, and come and go while these are counted.
+    let gateway = Setup { workers: 1, access_log: r#""off""#, ..Setup::routes(routes(&upstream)) }
+        .tls(&authority, &["wiki.test"])
+        .start();
     let cookie = format!("Cookie: {}\r\n", gateway.cookie_of("ada"));
     let plain = idle::kept(
         || {

@@ -263,6 +263,24 @@ fn a_refused_reload_shows_until_a_good_one() {
 }
 
 #[test]
+fn lines_that_a_log_cannot_write_are_counted() {
+    let upstream = TestUpstream::start();
+    let full = "\"/dev/full\"";
+    let audit = format!("[audit_log]\ntarget = {full}\n");
+    let gateway = Setup { access_log: full, ..Setup::protecting(&upstream) }.sections(&audit).start();
+    let mut ada = gateway.browser();
+    ada.log_in("ada");
+    ada.open("/");
+    drop(ada);
+    until(&gateway, "log_lines_lost_total{log=\"audit\"}", 1);
+    let requests = Scraped::of(&gateway);
+    let answered =
+        requests.series().filter(|(series, _)| series.contains("requests_total")).map(|(_, n)| n).sum();
+    assert!(answered > 1, "the login and the page: {}", requests.0);
+    until(&gateway, "log_lines_lost_total{log=\"access\"}", answered);
+}
+
+#[test]
 fn metrics_are_never_on_a_public_listener() {
     let upstream = TestUpstream::start();
     let gateway =
@@ -308,7 +326,8 @@ type Row = (String, String, String, String);
 fn the_page_lists_exactly_the_metrics_of_a_scrape() {
     let upstream = TestUpstream::start();
     // With everything that tells something.
-    let gateway = Setup::protecting(&upstream).tls(&Authority::new(), &["wiki.test"]).start();
+    let audit = "[audit_log]\ntarget = \"audit.log\"\n";
+    let gateway = Setup::protecting(&upstream).tls(&Authority::new(), &["wiki.test"]).sections(audit).start();
     gateway.browser().open("/");
     let scraped = Scraped::of(&gateway);
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/metrics.md");

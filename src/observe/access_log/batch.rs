@@ -40,6 +40,12 @@ impl Batch {
         has_room
     }
 
+    /// How many lines there are.
+    pub(super) fn len(&self) -> u64 {
+        // No more than there is room for.
+        u64::try_from(self.entries.len()).unwrap_or(u64::MAX)
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }

@@ -11,36 +11,39 @@ use crate::observe::log_target::LogTarget;
 pub(super) struct Scribe {
     format: Format,
     page: Page,
+    /// Lines on it.
+    lines: u64,
     seconds: Seconds,
     target: LogTarget,
 }
 
 impl Scribe {
     pub(super) fn new(format: Format, target: LogTarget) -> Self {
-        Self { format, page: Page::new(), seconds: Seconds::default(), target }
+        Self { format, page: Page::new(), lines: 0, seconds: Seconds::default(), target }
     }
 
-    /// Writes the lines of `batch`. False when some of them may be lost.
-    pub(super) fn write(&mut self, batch: &Batch) -> bool {
-        let mut all = true;
+    /// Writes the lines of `batch`.
+    pub(super) fn write(&mut self, batch: &Batch) {
         for line in batch.lines() {
             if !self.put(&line) {
-                all &= self.write_out();
-                // No line is longer than a page.
-                all &= self.put(&line);
+                self.write_out();
+                let put = self.put(&line);
+                debug_assert!(put, "no line is longer than a page");
             }
         }
-        all & self.write_out()
+        self.write_out();
     }
 
     fn put(&mut self, line: &Line<'_>) -> bool {
         let Self { format, page, seconds, .. } = self;
-        page.wrote(|out| line.formed(*format, seconds, out))
+        let put = page.wrote(|out| line.formed(*format, seconds, out));
+        self.lines += u64::from(put);
+        put
     }
 
-    fn write_out(&mut self) -> bool {
-        let written = self.target.write(self.page.lines());
+    /// What cannot be written is counted there.
+    fn write_out(&mut self) {
+        self.target.write(self.page.lines(), std::mem::take(&mut self.lines));
         self.page.clear();
-        written
     }
 }

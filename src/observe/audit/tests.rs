@@ -68,7 +68,7 @@ fn a_full_queue_drops_counts_and_never_waits() {
     for _ in 0..5 {
         log.note(Event::new(NOW, "session_created"));
     }
-    assert_eq!(log.dropped(), 3);
+    assert_eq!(log.lost().count(), 3);
     let shelf = Shelf::default();
     let (clock, gaps) = (Arc::new(ManualClock::new(NOW)), Arc::clone(&log.gaps));
     let mut writer = AuditWriter::new(Box::new(shelf.clone()), clock, queue, gaps);
@@ -92,9 +92,9 @@ fn a_target_that_cannot_be_written_costs_lines_and_nothing_else() {
     let (log, thread) = AuditLog::start(Box::new(Broken), Arc::new(ManualClock::new(NOW))).unwrap();
     log.note(Event::new(NOW, "session_created"));
     assert!(thread.finish(PATIENCE));
-    assert_eq!(log.dropped(), 1);
+    assert_eq!(log.lost().count(), 1);
     log.note(Event::new(NOW, "session_created"));
-    assert_eq!(log.dropped(), 2, "after the end, too");
+    assert_eq!(log.lost().count(), 2, "after the end, too");
 }
 
 #[test]

@@ -44,6 +44,8 @@ pub struct Setup {
     /// Lines for `[session]`.
     pub session: String,
     pub store: &'static str,
+    /// The value of `access_log.target`.
+    pub access_log: &'static str,
     pub secrets: String,
     pub folder: Arc<TempDir>,
     pub clock: ManualClock,
@@ -64,6 +66,7 @@ impl Setup {
             server: String::new(),
             session: String::new(),
             store: r#"{ type = "sled", path = "sessions" }"#,
+            access_log: r#""access.log""#,
             secrets: r#"["file:secret.key"]"#.into(),
             folder: Arc::new(tempfile::tempdir().unwrap()),
             clock: ManualClock::new(Timestamp::from_secs(1_800_000_000)),
@@ -121,13 +124,14 @@ impl Setup {
         let text = format!(
             "[server]\nlisten = {}\nworkers = {}\n{}\n[session]\nsecrets = {}\nstore = {}\n{}\n\
              [login.password]\nusers = \"users.toml\"\n[login.password.hashing]\nmemory_kib = 1024\niterations = 1\n\
-             [management]\nlisten = \"127.0.0.1:0\"\n[access_log]\ntarget = \"access.log\"\n{}\n{}",
+             [management]\nlisten = \"127.0.0.1:0\"\n[access_log]\ntarget = {}\n{}\n{}",
             self.listen,
             self.workers,
             self.server,
             self.secrets,
             self.store,
             self.session,
+            self.access_log,
             self.sections,
             self.routes
         );
