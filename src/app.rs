@@ -5,6 +5,7 @@
 //! they block.
 
 mod ending;
+mod logs;
 mod management;
 mod metrics;
 mod reload;
@@ -22,6 +23,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, oneshot};
 
 use self::ending::EndSignals;
+use self::logs::{LAST_LINES, Losses, say_whether_ended, worker_log};
 use self::management::ManagementListener;
 use self::metrics::ProcessNumbers;
 use self::reload::{Certificates, FileMark, Reloader};
@@ -35,7 +37,7 @@ use crate::gateway::worker::{GatewayService, Worker};
 use crate::gateway::{Gateway, GatewayError, Parts};
 use crate::login::{Login, LoginError};
 use crate::observe::LogNumbers;
-use crate::observe::access_log::{AccessLog, LogThread, WorkerLog};
+use crate::observe::access_log::{AccessLog, LogThread};
 use crate::observe::audit::{AuditLog, AuditThread};
 use crate::observe::metrics::{RequestCounts, Source};
 use crate::proxy::{self, UpstreamNumbers, UpstreamPool, Upstreams};
@@ -43,11 +45,6 @@ use crate::server::tls::TlsError;
 use crate::server::{self, BindError, ListenAddress, Workers};
 use crate::session::store::SessionStore;
 use crate::session::{self, OpenError, OpenReport, SessionManager};
-
-/// How often workers hand their access log lines over.
-const LOG_FLUSH: Duration = Duration::from_millis(200);
-/// How long the end waits for each log's last lines.
-const LAST_LINES: Duration = Duration::from_secs(3);
 
 /// Why the gateway did not start. Nothing was left running.
 #[derive(Debug, thiserror::Error)]
@@ -188,11 +185,9 @@ fn start_with(
     let users_seen = FileMark::of(&config.login.users);
     let audit = AuditLog::open(&config.audit_log, clock.clone()).map_err(AppError::AuditLog)?;
     let (audit, audit_thread) = audit.unzip();
-    let logs = [
-        ("access", log.as_ref().map(|(log, _)| log.lost())),
-        ("audit", audit.as_ref().map(|log| log.lost())),
-    ];
-    let logs = LogNumbers(logs.into_iter().filter_map(|(name, lost)| Some((name, lost?))).collect());
+    let mut logs = LogNumbers::default();
+    logs.add("access", log.as_ref().map(|(log, _)| log.lost()));
+    logs.add("audit", audit.as_ref().map(|log| log.lost()));
     let login = Login::open(&config.login)?;
     for warning in login.warnings() {
         tracing::warn!("{warning}");
@@ -236,7 +231,7 @@ fn start_with(
     );
     let mut sources: Vec<Arc<dyn Source>> = vec![
         process,
-        Arc::new(logs),
+        Arc::new(logs.clone()),
         Arc::new(listeners.counts()),
         requests.clone(),
         sessions.clone(),
@@ -274,6 +269,7 @@ fn start_with(
         sources,
         admin: admin_socket.map(|socket| (socket, admin)),
         workers,
+        logs,
         log_thread,
         audit_thread,
         grace: config.server.grace_period,
@@ -302,24 +298,6 @@ fn say_what_was_found(report: &OpenReport) {
     );
 }
 
-/// One worker's batch of log lines, handed over every [`LOG_FLUSH`]. Called on the worker's own runtime.
-fn worker_log(log: Arc<AccessLog>) -> Rc<WorkerLog> {
-    let log = Rc::new(WorkerLog::new(log));
-    let ticking = Rc::downgrade(&log);
-    tokio::task::spawn_local(async move {
-        let mut tick = tokio::time::interval(LOG_FLUSH);
-        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            tick.tick().await;
-            match ticking.upgrade() {
-                Some(log) => log.flush(),
-                None => break,
-            }
-        }
-    });
-    log
-}
-
 /// What the control thread owns.
 struct Control {
     sessions: Arc<SessionManager>,
@@ -332,6 +310,7 @@ struct Control {
     sources: Vec<Arc<dyn Source>>,
     admin: Option<(AdminSocket, Admin)>,
     workers: Workers,
+    logs: LogNumbers,
     log_thread: Option<LogThread>,
     audit_thread: Option<AuditThread>,
     grace: Duration,
@@ -354,6 +333,7 @@ impl Control {
             session::sweep_forever(self.sessions.clone(), self.clock, self.random, std::future::pending());
         let sweeper = tokio::task::spawn_local(sweeper);
         let watching = tokio::task::spawn_local(proxy::watch(self.upstreams));
+        let losses = Losses::watch(self.logs);
 
         // Between two awaits only, so that no reload is left half done.
         let reloading = tokio::task::spawn_local(self.reloader.run(self.asked));
@@ -381,20 +361,15 @@ impl Control {
         self.sessions.close().await;
         if let Some(thread) = self.audit_thread {
             let written = tokio::task::spawn_blocking(move || thread.finish(LAST_LINES)).await;
-            say_what_was_lost("audit", written.unwrap_or(false));
+            say_whether_ended("audit", written.unwrap_or(false));
         }
         if let Some(thread) = self.log_thread.filter(|_| drained.is_some()) {
             // Ends when the last worker has let go of the log. Of workers that were left behind nobody knows when that is.
             let written = tokio::task::spawn_blocking(move || thread.ended_within(LAST_LINES)).await;
-            say_what_was_lost("access", written.unwrap_or(false));
+            say_whether_ended("access", written.unwrap_or(false));
         }
+        losses.say();
         tracing::info!(?ended, "stopped");
         ended
-    }
-}
-
-fn say_what_was_lost(log: &str, written: bool) {
-    if !written {
-        tracing::error!(log, "the last lines of a log are lost: its target takes nothing");
     }
 }

@@ -2,7 +2,6 @@
 //! once, not for every line.
 
 use std::io::{self, Write};
-use std::mem;
 use std::time::{Duration, Instant};
 
 use crate::observe::lost_lines::LostLines;
@@ -16,46 +15,38 @@ pub(super) struct LogTarget {
     name: &'static str,
     sink: Box<dyn Write + Send>,
     lost: LostLines,
-    /// Of those, what has been noticed.
-    seen: u64,
     /// The last writing broke off in the middle of a line.
     torn: bool,
-    /// When writing failed or lines were lost last, until that counts as mended.
+    /// When writing failed last, until it counts as mended.
     failed: Option<Instant>,
 }
 
 impl LogTarget {
     /// A target of which nothing has been written. What is lost is added to `lost`, as others add what does not get here.
     pub(super) fn new(name: &'static str, sink: Box<dyn Write + Send>, lost: LostLines) -> Self {
-        Self { name, sink, lost, seen: 0, torn: false, failed: None }
+        Self { name, sink, lost, torn: false, failed: None }
     }
 
     /// Writes `count` whole lines. False when some of them may be lost.
     pub(super) fn write(&mut self, lines: &[u8], count: u64) -> bool {
         let written = self.write_out(lines);
-        let (log, now) = (self.name, Instant::now());
+        let log = self.name;
         match &written {
             Err(error) => {
                 self.lost.add(count);
-                if self.fails(now) {
+                if self.fails(Instant::now()) {
                     tracing::warn!(%error, "cannot write the {log} log; said once until it is written again");
                 }
             }
-            Ok(()) if self.falls_behind(now) => {
-                tracing::warn!(
-                    "the {log} log loses lines: it or its target cannot keep up; said once until it is written again"
-                );
-            }
-            Ok(()) if self.is_mended(now) => tracing::info!("the {log} log is written again"),
+            Ok(()) if self.is_mended(Instant::now()) => tracing::info!("the {log} log is written again"),
             Ok(()) => {}
         }
         written.is_ok()
     }
 
-    /// Notes lines that others have lost, and whether that is news.
-    fn falls_behind(&mut self, now: Instant) -> bool {
-        let lost = self.lost.count();
-        lost > mem::replace(&mut self.seen, lost) && self.fails(now)
+    /// Notes a line that could not even be formed.
+    pub(super) fn lose(&self) {
+        self.lost.add(1);
     }
 
     /// Notes a failure, and whether it is news.
@@ -107,22 +98,5 @@ mod tests {
         assert!(target.is_mended(start + QUIET * 2));
         assert!(!target.is_mended(start + QUIET * 2), "said");
         assert!(target.fails(start + QUIET * 3));
-    }
-
-    #[test]
-    fn lines_that_workers_drop_are_news_once_until_none_are_dropped_for_a_while() {
-        let lost = LostLines::default();
-        let mut target = LogTarget::new("access", Box::new(io::sink()), lost.clone());
-        let start = Instant::now();
-        assert!(!target.falls_behind(start), "none");
-        lost.add(400);
-        assert!(target.falls_behind(start));
-        lost.add(400);
-        assert!(!target.falls_behind(start + QUIET / 2), "said");
-        assert!(!target.falls_behind(start + QUIET), "no more of them");
-        assert!(!target.is_mended(start + QUIET), "there were some in between");
-        assert!(target.is_mended(start + QUIET * 2));
-        lost.add(1);
-        assert!(target.falls_behind(start + QUIET * 2));
     }
 }

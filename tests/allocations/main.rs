@@ -4,7 +4,7 @@
 //! and so does one that makes them cheaper: then lower the number. It counts what `alloc` and `realloc` were called for, in a
 //! build for tests, in the whole process: the real gateway with one worker and its access log on, a browser's headers, a kept
 //! connection on both sides, an answer of 1 KiB. The client and the upstream ask for no memory once they run, so what is counted
-//! is the gateway's. What happens now and then (a sweep, a full log buffer) falls into some batches of requests and not into most.
+//! is the gateway's. What happens now and then (a sweep, a full batch of the log) falls into some batches of requests and not into most.
 //!
 //! Where it is asked for, and what a silent connection keeps: `ALLOCATION_SITES=1 cargo test --test allocations -- --nocapture`.
 

@@ -111,9 +111,10 @@ fn lines_that_fill_many_batches_are_all_written_each_of_them_once() {
         }
     }
     drop(workers);
-    assert_eq!(log.lost().count(), 0);
+    let lost = log.lost();
     drop(log);
     assert!(thread.ended_within(Duration::from_secs(60)));
+    assert_eq!(lost.count(), 0);
     let text = std::fs::read_to_string(path).unwrap();
     assert_eq!(whole_lines(&text), 2000);
     let mut written: Vec<u64> = text
@@ -189,10 +190,15 @@ fn a_worker_keeps_a_batch_that_nobody_takes_and_counts_the_full_ones_it_loses() 
         worker.flush();
         std::thread::yield_now();
     }
+    let lost = log.lost();
     drop((worker, log));
     assert!(thread.ended_within(Duration::from_secs(60)));
     let written = whole_lines(&std::fs::read_to_string(path).unwrap());
-    assert!(written > WAITING && written < asked + ENTRIES, "{written}");
+    assert_eq!(
+        (written, lost.count()),
+        (asked, u64::try_from(ENTRIES).unwrap()),
+        "each line, or it is counted"
+    );
 }
 
 #[test]
