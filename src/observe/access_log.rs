@@ -3,14 +3,11 @@
 //! A worker never waits: it hands full batches over a bounded channel and gets them back empty, and when the thread or the target cannot keep up,
 //! whole batches are dropped and their lines counted. Cookies, tokens, credentials and query strings are never logged.
 
-use std::cell::RefCell;
 use std::convert::Infallible;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{
-    Receiver, RecvTimeoutError, SyncSender, TryRecvError, TrySendError, channel, sync_channel,
-};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, channel, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::Thread;
 use std::time::Duration;
@@ -19,6 +16,7 @@ use crate::observe::access_log::batch::Batch;
 pub use crate::observe::access_log::draft::Draft;
 pub use crate::observe::access_log::line::{Opening, Outcome};
 use crate::observe::access_log::scribe::Scribe;
+pub use crate::observe::access_log::worker_log::WorkerLog;
 #[cfg(any(test, fuzzing))]
 use crate::observe::access_log::{moment::Seconds, page::Page};
 use crate::observe::log_target::LogTarget;
@@ -31,6 +29,7 @@ mod line;
 mod moment;
 mod page;
 mod scribe;
+mod worker_log;
 
 /// The access log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,8 +94,6 @@ struct Parcel {
 
 /// Batches that may wait for the disk: 5 MiB when all are full.
 const WAITING: usize = 32;
-/// Empty batches that a worker keeps, and as many on their way back: under load the writing thread is more than one behind now and then.
-const SPARE: usize = 3;
 
 impl AccessLog {
     /// Opens the target and starts the writing thread; `None` when the log is off.
@@ -177,80 +174,6 @@ impl LogThread {
 pub(super) fn append(path: &Path) -> io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt;
     OpenOptions::new().append(true).create(true).mode(0o600).open(path)
-}
-
-/// One worker's side of the log.
-#[derive(Debug)]
-pub struct WorkerLog {
-    log: Arc<AccessLog>,
-    pen: RefCell<Pen>,
-}
-
-/// What a worker writes with.
-#[derive(Debug)]
-struct Pen {
-    batch: Batch,
-    empty: Vec<Batch>,
-    /// Those that have been written come back here.
-    spare: Receiver<Batch>,
-    back: SyncSender<Batch>,
-}
-
-impl WorkerLog {
-    /// A batch that is handed over to `log`.
-    pub fn new(log: Arc<AccessLog>) -> Self {
-        let (back, spare) = sync_channel(SPARE);
-        Self { log, pen: RefCell::new(Pen { batch: Batch::new(), empty: Vec::new(), spare, back }) }
-    }
-
-    /// Adds the line of `draft`; hands the batch over first when there is no room in it.
-    pub fn write(&self, draft: &Draft) {
-        let pen = &mut *self.pen.borrow_mut();
-        if pen.batch.took(draft) {
-            return;
-        }
-        let refused = self.hand_over(pen).err().map_or(0, |full| full.len());
-        // There is room in an empty one for any line.
-        let left_out = u64::from(!pen.batch.took(draft));
-        if refused + left_out > 0 {
-            self.log.lost.add(refused + left_out);
-        }
-    }
-
-    /// Hands over what there is. To be called every fraction of a second. What cannot be handed over stays for the next time.
-    pub fn flush(&self) {
-        let pen = &mut *self.pen.borrow_mut();
-        if !pen.batch.is_empty()
-            && let Err(full) = self.hand_over(pen)
-        {
-            pen.empty.push(std::mem::replace(&mut pen.batch, full));
-        }
-    }
-
-    /// Takes up an empty batch. The full one comes back when nobody takes it.
-    fn hand_over(&self, pen: &mut Pen) -> Result<(), Batch> {
-        // The one that came back last is the likeliest to be near the processor still.
-        pen.empty.extend(pen.spare.try_iter());
-        let empty = pen.empty.pop().unwrap_or_else(Batch::new);
-        pen.empty.drain(..pen.empty.len().saturating_sub(SPARE));
-        let batch = std::mem::replace(&mut pen.batch, empty);
-        let parcel = Parcel { batch, back: pen.back.clone() };
-        let sent = self.log.sender.try_send(parcel).map_err(|refused| match refused {
-            TrySendError::Full(parcel) | TrySendError::Disconnected(parcel) => parcel.batch,
-        });
-        self.log.writer.wake();
-        sent
-    }
-}
-
-impl Drop for WorkerLog {
-    fn drop(&mut self) {
-        self.flush();
-        let batch = &mut self.pen.get_mut().batch;
-        if !batch.is_empty() {
-            lock(&self.log.last).push(std::mem::replace(batch, Batch::of(0, 0)));
-        }
-    }
 }
 
 /// A line as it is written.

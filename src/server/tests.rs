@@ -17,11 +17,14 @@ use super::worker::{Pace, start_at_pace};
 use super::*;
 
 mod departures;
+mod drains;
 mod multiplexed;
 mod multiplexed_tunnels;
 mod openings;
+mod requests;
 mod resting;
 mod slow_clients;
+mod time_limits;
 mod tunnels;
 mod turns;
 
@@ -336,72 +339,6 @@ impl Client {
 }
 
 #[test]
-fn a_connection_serves_many_requests() {
-    let server = Running::one();
-    let mut client = server.client();
-    for _ in 0..100 {
-        assert!(client.get("/").contains("hello"));
-    }
-}
-
-#[test]
-fn the_facts_of_each_head_reach_its_own_call() {
-    let server = Running::one();
-    let mut client = server.client();
-    client.send("GET /facts#x HTTP/1.1\r\nHost: a\r\n\r\nPOST /facts HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc");
-    assert!(client.response().contains("fragment: true"));
-    let second = client.response();
-    assert!(second.contains("fragment: false") && second.contains("content_lengths: 1"), "{second}");
-}
-
-#[test]
-fn a_request_hidden_behind_a_chunked_body_has_no_facts() {
-    let server = Running::one();
-    let mut client = server.client();
-    client.send("POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\nGET /facts HTTP/1.1\r\nHost: a\r\n\r\n");
-    client.response();
-    assert!(client.response().contains("None"));
-}
-
-#[test]
-fn a_request_after_a_chunked_body_has_facts() {
-    let server = Running::one();
-    let mut client = server.client();
-    for _ in 0..20 {
-        client
-            .send("POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n");
-        client.response();
-        assert!(client.get("/facts").contains("Some("));
-    }
-}
-
-#[test]
-fn the_late_end_of_a_body_is_not_taken_for_the_end_of_the_next_one() {
-    let server = Running::one();
-    let mut client = server.client();
-    client.send("POST /early HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc");
-    client.response();
-    client
-        .send("POST /echo HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nTransfer-Encoding: chunked\r\n\r\n");
-    client.up_to("100 Continue\r\n\r\n");
-    server.signals.released.add_permits(1);
-    server.wait_until_held();
-    client.send("1\r\na\r\n0\r\n\r\n");
-    assert!(client.response().ends_with("\r\na\r\n0\r\n\r\n"));
-    assert!(client.get("/facts").contains("Some("));
-}
-
-#[test]
-fn a_chunked_body_left_unread_closes_the_connection() {
-    let server = Running::one();
-    let mut client = server.client();
-    client.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n");
-    let response = client.response();
-    assert!(response.contains("connection: close"), "{response}");
-    client.rest();
-}
-
-#[test]
 fn a_panic_is_500_closes_its_connection_and_leaves_the_others() {
     let server = Running::one();
     let mut other = server.client();
@@ -439,137 +376,6 @@ fn few_long_lived_connections_spread_over_the_workers() {
 }
 
 #[test]
-fn silent_dripping_and_idle_connections_are_closed_after_the_head_time() {
-    let server = Running::one();
-    let mut silent = server.client();
-    let mut dripping = server.client();
-    dripping.send("GET / HTT");
-    let mut idle = server.client();
-    idle.get("/");
-    // The worker has seen all three once this one is answered.
-    server.client().get("/");
-    server.clock.advance(Duration::from_secs(59));
-    assert!(server.client().get("/").contains("hello"));
-    dripping.send("P/1.1\r\n");
-    server.clock.advance(Duration::from_secs(2));
-    for client in [&mut silent, &mut dripping, &mut idle] {
-        client.rest();
-    }
-}
-
-#[test]
-fn a_stalled_request_body_is_closed_after_the_body_time() {
-    let server = Running::one();
-    let mut length = server.client();
-    length.send("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nhalf");
-    let mut chunked = server.client();
-    chunked.send("POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n");
-    server.client().get("/");
-    server.clock.advance(Duration::from_secs(61));
-    length.rest();
-    chunked.rest();
-}
-
-#[test]
-fn a_response_nobody_takes_is_closed_after_the_body_time() {
-    let server = Running::one();
-    let mut client = server.client();
-    client.send("GET /endless HTTP/1.1\r\nHost: a\r\n\r\n");
-    let mut first = [0; 100];
-    client.0.read_exact(&mut first).unwrap();
-    // Until the close shows, time passes; a wait that has not begun yet begins later.
-    let clock = server.clock.clone();
-    let (stop, stopped) = std::sync::mpsc::channel::<()>();
-    let hours = std::thread::spawn(move || {
-        while stopped.recv_timeout(Duration::from_millis(20)) == Err(RecvTimeoutError::Timeout) {
-            clock.advance(Duration::from_secs(61));
-        }
-    });
-    // The server's end is gone when its worker has no connection left to wait for.
-    let report = server.drain(Duration::from_secs(20));
-    drop(stop);
-    hours.join().unwrap();
-    assert_eq!(report.cut, 0);
-}
-
-#[test]
-fn a_request_that_takes_long_is_not_stalled() {
-    let server = Running::one();
-    let mut client = server.client();
-    client.send("GET /hold HTTP/1.1\r\nHost: a\r\n\r\n");
-    server.wait_until_held();
-    let mut silent = server.client();
-    // The worker has accepted it once a later one is served; its close shows that the sweep has been.
-    server.client().get("/");
-    server.clock.advance(Duration::from_secs(3600));
-    silent.rest();
-    server.signals.released.add_permits(1);
-    assert!(client.response().contains("held"));
-}
-
-#[test]
-fn a_broken_body_is_a_visible_abort_even_for_http_1_0() {
-    let server = Running::one();
-    let mut modern = server.client();
-    modern.send("GET /broken HTTP/1.1\r\nHost: a\r\n\r\n");
-    assert!(!modern.rest().0.ends_with("0\r\n\r\n"));
-    let mut old = server.client();
-    old.send("GET /broken HTTP/1.0\r\nHost: a\r\n\r\n");
-    let (seen, reset) = old.rest();
-    assert!(reset, "looks complete: {seen}");
-}
-
-#[test]
-fn a_drain_finishes_what_is_in_flight_and_closes_what_is_idle() {
-    let server = Running::one();
-    let mut idle = server.client();
-    idle.get("/");
-    let mut busy = server.client();
-    busy.send("GET /hold HTTP/1.1\r\nHost: a\r\n\r\n");
-    server.wait_until_held();
-    let released = server.signals.released.clone();
-    let finishing = std::thread::spawn(move || server.drain(Duration::from_secs(30)));
-    idle.rest();
-    released.add_permits(1);
-    let response = busy.response();
-    assert!(response.contains("held") && response.contains("connection: close"), "{response}");
-    assert_eq!(finishing.join().unwrap(), DrainReport { finished: 1, cut: 0 });
-}
-
-#[test]
-fn a_client_that_has_connected_and_asks_while_a_drain_begins_is_answered() {
-    let server = Running::one();
-    let mut known = server.client();
-    known.get("/");
-    let fresh = server.client();
-    // A round trip on another connection: by then the worker has accepted this one too.
-    known.get("/");
-    is_answered_in_a_drain(server, known, fresh);
-}
-
-/// Drains `server`, whose worker knows both of these connections: `idle` is closed at once, and `fresh`, which has asked for nothing yet,
-/// is answered.
-fn is_answered_in_a_drain(server: Running, mut idle: Client, mut fresh: Client) {
-    let draining = std::thread::spawn(move || server.drain(Duration::from_secs(30)));
-    // The drain has begun once the idle connection is closed.
-    idle.rest();
-    let response = fresh.get("/");
-    assert!(response.starts_with("HTTP/1.1 200"), "{response}");
-    fresh.rest();
-    assert_eq!(draining.join().unwrap().cut, 0);
-}
-
-#[test]
-fn a_drain_cuts_what_is_left_after_the_grace() {
-    let server = Running::one();
-    let mut busy = server.client();
-    busy.send("GET /hold HTTP/1.1\r\nHost: a\r\n\r\n");
-    server.wait_until_held();
-    assert_eq!(server.drain(Duration::from_millis(10)), DrainReport { finished: 0, cut: 1 });
-    busy.rest();
-}
-
-#[test]
 fn what_blocks_a_thread_takes_no_more_than_sixteen_of_them_and_the_rest_waits() {
     let server = Running::one();
     let clients: Vec<_> = (0..40)
@@ -588,12 +394,4 @@ fn what_blocks_a_thread_takes_no_more_than_sixteen_of_them_and_the_rest_waits() 
         assert!(client.response().contains("done"));
     }
     assert_eq!(server.signals.blocking.0.load(Ordering::SeqCst), 16);
-}
-
-#[test]
-fn a_head_over_the_limit_is_refused() {
-    let server = Running::one();
-    let mut client = server.client();
-    client.send(&format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "y".repeat(70_000)));
-    assert!(client.rest().0.starts_with("HTTP/1.1 431"));
 }

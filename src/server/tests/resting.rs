@@ -8,6 +8,7 @@ use std::task::Waker;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::drains::is_answered_in_a_drain;
 use super::openings::with_tls;
 use super::support::PATIENCE;
 use super::support::tls::{Authority, TlsClient};
