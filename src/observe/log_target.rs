@@ -1,5 +1,5 @@
-//! What a log is written to: a disk that may be full, or a reader that went away. What cannot be written is lost, and that is said
-//! once, not for every line.
+//! What a log is written to: a disk that may be full, or a reader that went away. What cannot be written is lost: the
+//! reason is said once, not for every line, and how many lines are is for the application to say.
 
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
@@ -35,7 +35,7 @@ impl LogTarget {
             Err(error) => {
                 self.lost.add(count);
                 if self.fails(Instant::now()) {
-                    tracing::warn!(%error, "cannot write the {log} log; said once until it is written again");
+                    tracing::warn!(%error, "cannot write the {log} log; the reason is said once until it is written again");
                 }
             }
             Ok(()) if self.is_mended(Instant::now()) => tracing::info!("the {log} log is written again"),

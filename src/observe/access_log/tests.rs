@@ -231,9 +231,10 @@ fn the_longest_line_of_all_has_room() {
         for _ in 0..20 {
             worker.write(&longest);
         }
-        assert_eq!(log.lost().count(), 0);
+        let lost = log.lost();
         drop((worker, log));
         assert!(thread.ended_within(Duration::from_secs(60)));
+        assert_eq!(lost.count(), 0);
     }
     let value: serde_json::Value = serde_json::from_str(&written(Format::Json, &longest)).unwrap();
     assert_eq!(value["path"].as_str().unwrap().len(), 1024);
