@@ -23,7 +23,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, oneshot};
 
 use self::ending::EndSignals;
-use self::logs::{LAST_LINES, Losses, say_whether_ended, worker_log};
+use self::logs::{LAST_LINES, Losses, say_if_left_behind, worker_log};
 use self::management::ManagementListener;
 use self::metrics::ProcessNumbers;
 use self::reload::{Certificates, FileMark, Reloader};
@@ -360,13 +360,13 @@ impl Control {
         }
         self.sessions.close().await;
         if let Some(thread) = self.audit_thread {
-            let written = tokio::task::spawn_blocking(move || thread.finish(LAST_LINES)).await;
-            say_whether_ended("audit", written.unwrap_or(false));
+            let in_time = tokio::task::spawn_blocking(move || thread.finish(LAST_LINES)).await;
+            say_if_left_behind("audit", in_time.unwrap_or(false));
         }
         if let Some(thread) = self.log_thread.filter(|_| drained.is_some()) {
             // Ends when the last worker has let go of the log. Of workers that were left behind nobody knows when that is.
-            let written = tokio::task::spawn_blocking(move || thread.ended_within(LAST_LINES)).await;
-            say_whether_ended("access", written.unwrap_or(false));
+            let in_time = tokio::task::spawn_blocking(move || thread.ended_within(LAST_LINES)).await;
+            say_if_left_behind("access", in_time.unwrap_or(false));
         }
         losses.say();
         tracing::info!(?ended, "stopped");

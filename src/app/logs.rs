@@ -72,8 +72,8 @@ impl Losses {
 }
 
 /// Says so when the end of a log was waited for in vain.
-pub(super) fn say_whether_ended(log: &str, ended: bool) {
-    if !ended {
+pub(super) fn say_if_left_behind(log: &str, in_time: bool) {
+    if !in_time {
         tracing::error!(log, "the last lines of a log are lost: its target takes nothing");
     }
 }

@@ -36,6 +36,11 @@ impl Scraped {
             .find(|(series, _)| *series == format!("fluidgate_{wanted}"))
             .map_or(0, |(_, value)| value)
     }
+
+    /// The sum of the series whose name and labels hold `part`.
+    fn sum_of(&self, part: &str) -> u64 {
+        self.series().filter(|(series, _)| series.contains(part)).map(|(_, value)| value).sum()
+    }
 }
 
 #[test]
@@ -108,8 +113,7 @@ fn sessions_logins_and_forged_cookies_are_counted() {
     ] {
         assert_eq!(scraped.get(series), wanted, "{series}\n{}", scraped.0);
     }
-    let rejected = scraped.series().filter(|(series, _)| series.contains("cookies_rejected"));
-    assert_eq!(rejected.map(|(_, value)| value).sum::<u64>(), 1, "{}", scraped.0);
+    assert_eq!(scraped.sum_of("cookies_rejected"), 1, "{}", scraped.0);
 }
 
 /// Scrapes until `series` has the value; what ends is counted a moment after the client sees the end.
@@ -274,8 +278,7 @@ fn lines_that_a_log_cannot_write_are_counted() {
     drop(ada);
     until(&gateway, "log_lines_lost_total{log=\"audit\"}", 1);
     let requests = Scraped::of(&gateway);
-    let answered =
-        requests.series().filter(|(series, _)| series.contains("requests_total")).map(|(_, n)| n).sum();
+    let answered = requests.sum_of("requests_total");
     assert!(answered > 1, "the login and the page: {}", requests.0);
     until(&gateway, "log_lines_lost_total{log=\"access\"}", answered);
 }

@@ -19,18 +19,13 @@ class StoppedReader(unittest.TestCase):
         self.addCleanup(folder.remove)
         self.pipe = folder.path / "log.pipe"
         os.mkfifo(self.pipe, 0o600)
-        self.reader = os.open(self.pipe, os.O_RDWR)
-        self.open = True
-        self.addCleanup(self.close)
+        # Open for writing, too, so that it does not wait for the gateway.
+        self.stopped = self.pipe.open("r+b", buffering=0)
+        self.addCleanup(self.stopped.close)
         text = '[access_log]\ntarget = "log.pipe"\n[[routes]]\naccess = "public"\nrespond = { status = 200, body = "here" }\n'
         self.gateway = Gateway(folder.path, text)
         self.addCleanup(self.gateway.stop)
         self.gateway.start()
-
-    def close(self):
-        if self.open:
-            os.close(self.reader)
-        self.open = False
 
     def lost(self):
         _, text = self.gateway.ask_management("/metrics")
@@ -58,7 +53,8 @@ class StoppedReader(unittest.TestCase):
 
         def read():
             with self.pipe.open("rb") as pipe:
-                lines.extend(pipe)
+                for line in pipe:
+                    lines.append(line)
 
         reader = threading.Thread(target=read)
         reader.start()
@@ -66,7 +62,7 @@ class StoppedReader(unittest.TestCase):
         wait_until(lambda: len(lines) + self.lost() >= asked + 1, "all lines")
         lost = self.lost()
         self.assertEqual(self.gateway.stop(), 0)
-        self.close()
+        self.stopped.close()
         reader.join(20)
         self.assertEqual(len(lines) + lost, asked + 1)
         self.assertTrue(all(line.startswith(b"{") and line.endswith(b"}\n") for line in lines))
