@@ -1,8 +1,8 @@
 //! Layer 5: builds everything from a `Config`, runs it, shuts it down in order.
 //!
 //! Threads: workers (one per core) answer requests; one control thread does what is slow or rare (sweeper, management listener,
-//! admin socket, signals, reload, drain); the session store's writer, the hash pool and both logs have threads of their own because
-//! they block.
+//! admin socket, signals, reload, drain, the watch for lost log lines); the session store's writer, the hash pool and both logs have
+//! threads of their own because they block.
 
 mod ending;
 mod logs;
@@ -360,13 +360,14 @@ impl Control {
         }
         self.sessions.close().await;
         if let Some(thread) = self.audit_thread {
-            let in_time = tokio::task::spawn_blocking(move || thread.finish(LAST_LINES)).await;
-            say_if_left_behind("audit", in_time.unwrap_or(false));
+            let ended = tokio::task::spawn_blocking(move || thread.finish(LAST_LINES)).await;
+            say_if_left_behind("audit", ended.unwrap_or(false));
         }
-        if let Some(thread) = self.log_thread.filter(|_| drained.is_some()) {
+        if let Some(thread) = self.log_thread {
             // Ends when the last worker has let go of the log. Of workers that were left behind nobody knows when that is.
-            let in_time = tokio::task::spawn_blocking(move || thread.ended_within(LAST_LINES)).await;
-            say_if_left_behind("access", in_time.unwrap_or(false));
+            let patience = if drained.is_some() { LAST_LINES } else { Duration::ZERO };
+            let ended = tokio::task::spawn_blocking(move || thread.ended_within(patience)).await;
+            say_if_left_behind("access", ended.unwrap_or(false));
         }
         losses.say();
         tracing::info!(?ended, "stopped");

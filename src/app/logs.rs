@@ -63,7 +63,7 @@ impl Losses {
             tracing::warn!(
                 log,
                 lines,
-                "lines of a log are lost: it cannot keep up, or its target cannot be written"
+                "lines of a log may be lost: it cannot keep up, or its target cannot be written"
             );
             any = true;
         }
@@ -71,9 +71,37 @@ impl Losses {
     }
 }
 
-/// Says so when the end of a log was waited for in vain.
-pub(super) fn say_if_left_behind(log: &str, in_time: bool) {
-    if !in_time {
-        tracing::error!(log, "the last lines of a log are lost: its target takes nothing");
+/// Says so when a log has not ended.
+pub(super) fn say_if_left_behind(log: &str, ended: bool) {
+    if !ended {
+        tracing::error!(log, "the last lines of a log may be lost: it was not waited for any longer");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observe::LostLines;
+
+    #[tokio::test(start_paused = true)]
+    async fn lost_lines_are_said_within_ten_seconds_and_then_once_a_minute() {
+        let lost = LostLines::default();
+        let mut logs = LogNumbers::default();
+        logs.add("access", Some(lost.clone()));
+        let watched = async {
+            let losses = Losses::watch(logs);
+            // What nobody has said is news, and then it is not any more.
+            let unsaid = async |seconds| {
+                tokio::time::sleep(Duration::from_secs(seconds)).await;
+                losses.0.borrow_mut().news().next()
+            };
+            lost.add(400);
+            assert_eq!(unsaid(11).await, None, "said");
+            lost.add(2);
+            assert_eq!(unsaid(50).await, Some(("access", 2)), "within the minute");
+            lost.add(1);
+            assert_eq!(unsaid(10).await, None, "said after it");
+        };
+        tokio::task::LocalSet::new().run_until(watched).await;
     }
 }

@@ -11,7 +11,7 @@ use crate::observe::metrics::{Scrape, Source};
 pub struct LostLines(Arc<AtomicU64>);
 
 impl LostLines {
-    pub(super) fn add(&self, lines: u64) {
+    pub(crate) fn add(&self, lines: u64) {
         self.0.fetch_add(lines, Ordering::Relaxed);
     }
 

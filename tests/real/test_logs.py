@@ -46,8 +46,13 @@ class StoppedReader(unittest.TestCase):
             self.visit(1000)
             asked += 1000
         said = pathlib.Path(self.gateway.process.log)
-        warning = re.compile(r"lines of a log are lost.*access")
+        warning = re.compile(r"lines of a log may be lost.*access")
         wait_until(lambda: warning.search(said.read_text()), "a warning", 30, self.gateway.process.child, said)
+        # More of them, soon after: the end says how many.
+        before = self.lost()
+        self.visit(1000)
+        asked += 1000
+        self.assertGreater(self.lost(), before)
         # Whoever reads again gets the rest, each line whole, or counted.
         lines = []
 
@@ -65,4 +70,6 @@ class StoppedReader(unittest.TestCase):
         self.stopped.close()
         reader.join(20)
         self.assertEqual(len(lines) + lost, asked + 1)
+        told = re.findall(r"lines of a log may be lost.*lines=(\d+)", said.read_text())
+        self.assertEqual(sum(map(int, told)), lost)
         self.assertTrue(all(line.startswith(b"{") and line.endswith(b"}\n") for line in lines))
