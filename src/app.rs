@@ -23,7 +23,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, oneshot};
 
 use self::ending::EndSignals;
-use self::logs::{LAST_LINES, Losses, say_if_left_behind, worker_log};
+use self::logs::{LAST_LINES, Losses, say_if_left_behind, say_not_waited_for, worker_log};
 use self::management::ManagementListener;
 use self::metrics::ProcessNumbers;
 use self::reload::{Certificates, FileMark, Reloader};
@@ -347,6 +347,7 @@ impl Control {
         tracing::info!(grace = ?self.grace, "draining: no new connections, requests in flight are finished");
         // A second signal does not wait any longer.
         let drained = tokio::select! {
+            biased;
             report = self.workers.drain(self.grace) => Some(report),
             () = self.signals.next() => None,
         };
@@ -364,10 +365,13 @@ impl Control {
             say_if_left_behind("audit", ended.unwrap_or(false));
         }
         if let Some(thread) = self.log_thread {
-            // Ends when the last worker has let go of the log. Of workers that were left behind nobody knows when that is.
-            let patience = if drained.is_some() { LAST_LINES } else { Duration::ZERO };
-            let ended = tokio::task::spawn_blocking(move || thread.ended_within(patience)).await;
-            say_if_left_behind("access", ended.unwrap_or(false));
+            if drained.is_some() {
+                let ended = tokio::task::spawn_blocking(move || thread.ended_within(LAST_LINES)).await;
+                say_if_left_behind("access", ended.unwrap_or(false));
+            } else {
+                // It ends when the last worker has let go of it. Of workers that were left behind nobody knows when that is.
+                say_not_waited_for("access");
+            }
         }
         losses.say();
         tracing::info!(?ended, "stopped");

@@ -71,11 +71,16 @@ impl Losses {
     }
 }
 
-/// Says so when a log has not ended.
+/// Says so when the end of a log was waited for in vain.
 pub(super) fn say_if_left_behind(log: &str, ended: bool) {
     if !ended {
-        tracing::error!(log, "the last lines of a log may be lost: it was not waited for any longer");
+        tracing::error!(log, "the end of a log is lost: its target takes nothing");
     }
+}
+
+/// Says so when the end of a log is not waited for.
+pub(super) fn say_not_waited_for(log: &str) {
+    tracing::warn!(log, "the end of a log may be missing: a second signal waits for nothing");
 }
 
 #[cfg(test)]

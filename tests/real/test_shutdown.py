@@ -166,6 +166,18 @@ upstream = ["http://127.0.0.1:{echo}"]
         wire.close()
         self.assertEqual(self.child.wait(20), 0)
 
+    def test_a_second_signal_waits_for_nothing_and_says_that_the_log_may_miss_its_end(self):
+        said = self.gateway.process.log
+        client = Wire.to(self.gateway.port)
+        self.addCleanup(client.close)
+        client.send(get("/half", self.gateway.port))
+        self.assertTrue(self.halves.acquire(timeout=20))
+        self.child.send_signal(signal.SIGTERM)
+        wait_until(lambda: "draining" in said.read_text(), "the drain", process=self.child, log=said)
+        self.child.send_signal(signal.SIGTERM)
+        self.assertEqual(self.child.wait(20), 3)
+        self.assertRegex(said.read_text(), "the end of a log may be missing: .*access")
+
     def test_a_websocket_that_stays_is_cut_at_the_end_of_the_grace_period(self):
         wire = Wire.to(self.gateway.port)
         self.addCleanup(wire.close)

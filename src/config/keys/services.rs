@@ -32,7 +32,7 @@ pub(super) const ACCESS_LOG: Section = Section {
     title: "[access_log]",
     about: "One line per request, without cookies, credentials and query strings. A worker collects its lines and hands them over when\n\
 there are 400 of them (fewer where they are long), after 200 ms, and when the gateway ends. What the log's thread and the target cannot keep\n\
-up with waits: 32 hand-overs (5 MiB when they are full), and one with each worker. Beyond that lines are lost, which\n\
+up with waits: 32 hand-overs (5 MiB when they are full), and one batch with each worker. Beyond that lines are lost, which\n\
 [metrics](metrics.md) count and a warning says, and requests go on.",
     examples: &[r#"[access_log]
 target = "access.log"
