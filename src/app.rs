@@ -23,7 +23,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, oneshot};
 
 use self::ending::EndSignals;
-use self::logs::{LAST_LINES, Losses, say_if_left_behind, say_not_waited_for, worker_log};
+use self::logs::{Losses, say_not_waited_for, wait_for_end, worker_log};
 use self::management::ManagementListener;
 use self::metrics::ProcessNumbers;
 use self::reload::{Certificates, FileMark, Reloader};
@@ -361,13 +361,11 @@ impl Control {
         }
         self.sessions.close().await;
         if let Some(thread) = self.audit_thread {
-            let ended = tokio::task::spawn_blocking(move || thread.finish(LAST_LINES)).await;
-            say_if_left_behind("audit", ended.unwrap_or(false));
+            wait_for_end("audit", move |patience| thread.finish(patience)).await;
         }
         if let Some(thread) = self.log_thread {
             if drained.is_some() {
-                let ended = tokio::task::spawn_blocking(move || thread.ended_within(LAST_LINES)).await;
-                say_if_left_behind("access", ended.unwrap_or(false));
+                wait_for_end("access", move |patience| thread.ended_within(patience)).await;
             } else {
                 // It ends when the last worker has let go of it. Of workers that were left behind nobody knows when that is.
                 say_not_waited_for("access");

@@ -11,7 +11,7 @@ use crate::observe::access_log::{AccessLog, WorkerLog};
 /// How often workers hand their access log lines over.
 const HAND_OVER: Duration = Duration::from_millis(200);
 /// How long the end waits for each log's last lines.
-pub(super) const LAST_LINES: Duration = Duration::from_secs(3);
+const LAST_LINES: Duration = Duration::from_secs(3);
 /// How often somebody looks for lines that were lost.
 const LOOK: Duration = Duration::from_secs(10);
 /// While lines are lost, that is said so often.
@@ -71,9 +71,10 @@ impl Losses {
     }
 }
 
-/// Says so when the end of a log was waited for in vain.
-pub(super) fn say_if_left_behind(log: &str, ended: bool) {
-    if !ended {
+/// Waits for the end of a log by `ended_within`, which blocks, and says so when that was in vain.
+pub(super) async fn wait_for_end(log: &str, ended_within: impl FnOnce(Duration) -> bool + Send + 'static) {
+    let ended = tokio::task::spawn_blocking(move || ended_within(LAST_LINES)).await;
+    if !ended.unwrap_or(false) {
         tracing::error!(log, "the end of a log is lost: its target takes nothing");
     }
 }

@@ -2,7 +2,6 @@
 
 import http.client
 import os
-import pathlib
 import re
 import threading
 import unittest
@@ -45,7 +44,7 @@ class StoppedReader(unittest.TestCase):
             self.assertLess(asked, 100_000, "nothing is lost")
             self.visit(1000)
             asked += 1000
-        said = pathlib.Path(self.gateway.process.log)
+        said = self.gateway.process.log
         warning = re.compile(r"lines of a log may be lost.*access")
         wait_until(lambda: warning.search(said.read_text()), "a warning", 30, self.gateway.process.child, said)
         # More of them, soon after: the end says how many.
